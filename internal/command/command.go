@@ -23,7 +23,8 @@ type Command struct {
 	Dir  string
 	Env  []string // complete: nothing is inherited; pass os.Environ() on purpose
 	In   io.Reader
-	// Out receives standard output, Err standard error, while the tool runs.
+	// Out receives standard output, Err standard error, while the tool runs;
+	// they are written from two goroutines, so one writer for both must lock.
 	Out, Err io.Writer
 	// Grace is how long the process group may take to end after SIGTERM when
 	// the context ends, before SIGKILL; 2 s if zero.
