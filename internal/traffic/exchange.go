@@ -244,3 +244,7 @@ type Redaction struct {
 	Path  Pattern `json:"path" yaml:"path"`
 	Count int     `json:"count" yaml:"count"`
 }
+
+// Binding is a learned pair: a value of the recording, and what stands in its
+// place in a replay.
+type Binding struct{ Recorded, Live string }
