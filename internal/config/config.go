@@ -1,0 +1,191 @@
+// Package config is reprise.yaml: its schema, its defaults, and what is wrong
+// with it. Every key that is not a list of structures is also a flag and an
+// input of the action, under the same name with its dots turned into dashes.
+package config
+
+import (
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// FileName is what the file is called when nobody says otherwise.
+const FileName = "reprise.yaml"
+
+// Config is the whole of reprise.yaml. Field order is the order of the
+// documentation; the doc tag is the sentence that --help and
+// docs/configuration.md show.
+type Config struct {
+	Service  string   `yaml:"service" doc:"name of the service in reports; the name of the snapshot if empty"`
+	Snapshot string   `yaml:"snapshot" doc:"directory or .rpk file of the recorded traffic; the only one under snapshots/ if empty"`
+	Target   string   `yaml:"target" doc:"where the versions run: kind (an own cluster), process (local processes) or kubernetes (a given context)"`
+	BaseRef  string   `yaml:"base-ref" doc:"branch, tag or commit that the change will be merged into; the pull request's base or the default branch if empty"`
+	FailOn   []string `yaml:"fail-on" doc:"what makes the check fail: response, outbound, crash, latency, resource, inconclusive, assisted, never"`
+	Routes   []string `yaml:"routes" doc:"path templates such as /v1/shops/{shop}, for paths whose variable parts do not look like ids"`
+
+	Thresholds []string `yaml:"thresholds" doc:"conditions that must hold, such as 'p90 < 150ms' or 'GET /v1/orders: slower < 10%'"`
+
+	Chart        string   `yaml:"chart" doc:"Helm chart of the service: a directory or .tgz, relative to the repository"`
+	ChartService string   `yaml:"chart-service" doc:"name[:port] of the chart's Service that takes the requests; its only one if empty"`
+	Values       []string `yaml:"values" doc:"Helm values files"`
+	Set          []string `yaml:"set" doc:"Helm values, as in helm install --set"`
+	NodeImage    string   `yaml:"node-image" doc:"node image of the kind cluster; kind's own if empty"`
+	Kubeconfig   string   `yaml:"kubeconfig" doc:"kubeconfig file for target kubernetes; never read otherwise"`
+	Context      string   `yaml:"context" doc:"context in that file; its current one if empty"`
+	Namespace    string   `yaml:"namespace" doc:"prefix of the namespaces made for target kubernetes"`
+
+	Build   Build   `yaml:"build"`
+	Process Process `yaml:"process"`
+	Replay  Replay  `yaml:"replay"`
+	Latency Latency `yaml:"latency"`
+	Mock    Mock    `yaml:"mock"`
+	Redact  Redact  `yaml:"redact"`
+
+	Ignore []Ignore `yaml:"ignore"`
+
+	Timeout   Duration `yaml:"timeout" doc:"longest time of the whole run"`
+	OutputDir string   `yaml:"output-dir" doc:"directory for report.json, report.md, report.html, junit.xml and logs"`
+	Keep      string   `yaml:"keep" doc:"leave the cluster, the processes and the work directory: never, on-failure or always"`
+	Seed      int64    `yaml:"seed" doc:"seed of everything random in a run; drawn and reported if 0"`
+
+	Comment    string `yaml:"comment" doc:"comment on the pull request: auto (when there is something to say or a comment exists), always, on-failure or never"`
+	CommentKey string `yaml:"comment-key" doc:"separates the comments of several runs on one pull request; service and snapshot if empty"`
+
+	file  string         // where it was read from, for mistakes
+	lines map[string]int // the line of each key in that file
+}
+
+// Build says how one version is made from its checkout.
+type Build struct {
+	Command string `yaml:"command" doc:"shell line that builds the service, run in build.dir of each version"`
+	Dir     string `yaml:"dir" doc:"directory of the build inside the repository"`
+	Image   Image  `yaml:"image"`
+}
+
+// Image says how the container image is made and how the chart is told of it.
+type Image struct {
+	Context         string `yaml:"context" doc:"context of docker build, relative to build.dir; no image is built if empty"`
+	Dockerfile      string `yaml:"dockerfile" doc:"Dockerfile, relative to the context"`
+	RepositoryValue string `yaml:"repository-value" doc:"key of the chart's values that takes the image's repository"`
+	TagValue        string `yaml:"tag-value" doc:"key of the chart's values that takes the image's tag"`
+}
+
+// Process says how the service runs without a cluster.
+type Process struct {
+	Command      string            `yaml:"command" doc:"shell line that starts the service; ${port}, ${mock} and ${ca} are filled in"`
+	Dir          string            `yaml:"dir" doc:"directory it starts in; build.dir if empty"`
+	Env          map[string]string `yaml:"env"`
+	Ready        string            `yaml:"ready" doc:"path that answers below 400 once the service is ready; an open port is enough if empty"`
+	ReadyTimeout Duration          `yaml:"ready-timeout" doc:"longest time until the service is ready, on every target"`
+}
+
+// Replay says how requests are sent.
+type Replay struct {
+	Concurrency int      `yaml:"concurrency" doc:"sessions replayed at once in the correctness passes"`
+	Timeout     Duration `yaml:"timeout" doc:"longest time for one answer"`
+	Workers     int      `yaml:"workers" doc:"replayers on target kubernetes"`
+	JWT         []JWT    `yaml:"jwt"`
+	Headers     []Header `yaml:"headers"`
+}
+
+// JWT re-signs tokens with a key that the version under test trusts.
+type JWT struct {
+	Header    string `yaml:"header"`    // Authorization if empty
+	Algorithm string `yaml:"algorithm"` // HS256 if empty
+	Key       string `yaml:"key"`       // the key itself: only for keys that protect nothing
+	KeyEnv    string `yaml:"key-env"`   // the environment variable that holds it
+	KeyFile   string `yaml:"key-file"`  // the file that holds it
+}
+
+// Header changes one header of every request.
+type Header struct {
+	Name   string `yaml:"name"`
+	Value  string `yaml:"value"`
+	Remove bool   `yaml:"remove"`
+}
+
+// Latency says how long and how finely to measure.
+type Latency struct {
+	Off       bool     `yaml:"off" doc:"do not measure latency"`
+	Budget    Duration `yaml:"budget" doc:"longest time spent on measuring, warm-up included"`
+	MinRounds int      `yaml:"min-rounds" doc:"rounds before measuring may stop early"`
+	MaxRounds int      `yaml:"max-rounds" doc:"rounds after which measuring stops"`
+	Pairs     int      `yaml:"pairs" doc:"pairs of requests of each endpoint in one round"`
+}
+
+// Mock says how the stand-in of the dependencies answers.
+type Mock struct {
+	Latency string `yaml:"latency" doc:"delay of recorded answers: none or recorded"`
+	Repeat  string `yaml:"repeat" doc:"answer to more calls than were recorded: auto (reads get the last answer, writes fail), last, cycle or fail"`
+	Rules   string `yaml:"rules" doc:"file of mock rules for calls that were never recorded"`
+}
+
+// Redact adds to what the recorder makes safe by itself.
+type Redact struct {
+	Rules []RedactRule `yaml:"rules"`
+}
+
+// RedactRule redacts what lies at an address.
+type RedactRule struct {
+	Name    string          `yaml:"name"`
+	Address traffic.Pattern `yaml:"address"`
+	Keep    bool            `yaml:"keep"` // never redact here, whatever the detectors say
+}
+
+// Ignore leaves differences at an address out of the comparison.
+type Ignore struct {
+	Address  traffic.Pattern `yaml:"address"`
+	Endpoint string          `yaml:"endpoint"` // all endpoints if empty
+	Because  string          `yaml:"because"`
+}
+
+// Targets.
+const (
+	TargetKind       = "kind"
+	TargetProcess    = "process"
+	TargetKubernetes = "kubernetes"
+)
+
+// Default returns the configuration that an empty file means.
+func Default() *Config {
+	return &Config{
+		Target:    TargetKind,
+		FailOn:    []string{"response", "outbound", "crash"},
+		Timeout:   Duration(15 * time.Minute),
+		OutputDir: "out/reprise",
+		Keep:      "never",
+		Comment:   "auto",
+		Namespace: "reprise",
+		Build:     Build{Dir: ".", Image: Image{Dockerfile: "Dockerfile", RepositoryValue: "image.repository", TagValue: "image.tag"}},
+		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
+		Replay:    Replay{Concurrency: 1, Timeout: Duration(10 * time.Second), Workers: 1},
+		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 20, Pairs: 100},
+		Mock:      Mock{Latency: "none", Repeat: "auto"},
+	}
+}
+
+// Duration is a time.Duration that is written as "90s" or "2m30s".
+type Duration time.Duration
+
+// UnmarshalText reads what [time.ParseDuration] reads.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err == nil {
+		*d = Duration(v)
+	}
+	return err
+}
+
+// MarshalText writes the same.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String writes the shortest usual form.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if len(s) > len(zero) && s[len(s)-len(zero):] == zero {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}

@@ -1,0 +1,119 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/reprise-ci/reprise/internal/config"
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+var ignoreOrigin = cmp.Options{cmpopts.IgnoreUnexported(config.Config{}, traffic.Pattern{})}
+
+func TestParseKeepsDefaults(t *testing.T) {
+	c, err := config.Parse("reprise.yaml", []byte(`
+service: shop
+latency:
+  budget: 90s
+process: {command: ./shop, env: {A: "1"}}
+ignore:
+  - address: response.header.Date
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Service = "shop"
+	want.Latency.Budget = config.Duration(90 * time.Second)
+	want.Process.Command = "./shop"
+	want.Process.Env = map[string]string{"A": "1"}
+	want.Ignore = c.Ignore
+	if diff := cmp.Diff(want, c, ignoreOrigin); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.Ignore[0].Address.String(); got != "response.header.Date" {
+		t.Errorf("the address reads %q", got)
+	}
+	if empty, err := config.Parse("x", nil); err != nil || cmp.Diff(config.Default(), empty, ignoreOrigin) != "" {
+		t.Errorf("an empty file is not the defaults: %v", err)
+	}
+}
+
+// Each mistake is one line that names the file, the key and the remedy.
+func TestMistakes(t *testing.T) {
+	tests := []struct{ yaml, want, reason string }{
+		{"snapshott: x", "reprise.yaml:1: snapshott: unknown key; did you mean snapshot?", "a slip of the finger"},
+		{"latency:\n  budgt: 3s", "reprise.yaml:2: latency.budgt: unknown key; did you mean latency.budget?", "in a section"},
+		{"ignore:\n- adress: x", "reprise.yaml:2: ignore[0].adress: unknown key; did you mean ignore[0].address?", "in a list"},
+		{"zebra: 1", "reprise.yaml:1: zebra: unknown key; docs/configuration.md lists the keys", "nothing is near"},
+		{"a: [", "reprise.yaml: line 1: did not find expected node content", "not YAML"},
+		{"seed: many", "reprise.yaml:1: cannot unmarshal !!str `many` into int64", "a word where a number is due"},
+		{"latency: {budget: soon}", `time: invalid duration "soon"`, "not a duration"},
+		{"target: cloud\nchart: x", "reprise.yaml:1: target: \"cloud\" is not one of kind, process, kubernetes", "a word of few"},
+		{"chart: x\nfail-on: [response, latncy]", "reprise.yaml:2: fail-on: \"latncy\" is not one of", "a word in a list"},
+		{"chart: x\nfail-on: [never, crash]", "reprise.yaml:2: fail-on: never stands alone", "a contradiction"},
+		{"target: process", "reprise.yaml: process.command: missing", "what the target needs"},
+		{"{}", "reprise.yaml: chart: missing; target kind needs", "the default target needs a chart"},
+		{"chart: x\nroutes: [orders]", "reprise.yaml:2: routes: route \"orders\" must start with /", "a template"},
+		{"chart: x\nlatency: {pairs: 1}", "reprise.yaml:2: latency.pairs: 1 is too small; the least is 10", "a number"},
+		{"chart: x\nreplay: {jwt: [{key: a, key-env: b}]}", "reprise.yaml:2: replay.jwt[0]: give exactly one of", "two keys"},
+	}
+	for _, tt := range tests {
+		c, err := config.Parse("reprise.yaml", []byte(tt.yaml))
+		if err == nil {
+			err = c.Validate()
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s:\n got %v\nwant %s", tt.reason, err, tt.want)
+		} else if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: one mistake takes several lines: %v", tt.reason, err)
+		}
+	}
+}
+
+// What Get prints, Assign reads: so files, flags and inputs mean the same.
+func TestEveryKeyCanBeAssigned(t *testing.T) {
+	for _, key := range config.Keys() {
+		if key.Doc == "" || strings.HasSuffix(key.Doc, ".") {
+			t.Errorf("%s: its sentence is %q", key.Path, key.Doc)
+		}
+		c := config.Default()
+		if err := c.Assign(key.Path, splitList(key)...); err != nil {
+			t.Errorf("%s: its own default %q is refused: %v", key.Path, key.Default, err)
+		}
+		if got := c.Get(key.Path); got != key.Default {
+			t.Errorf("%s: %q came back as %q", key.Path, key.Default, got)
+		}
+	}
+	c := config.Default()
+	if err := c.Assign("latency.off", "yes"); err == nil {
+		t.Error("a bool took yes")
+	}
+	if err := c.Assign("nothing", "x"); err == nil {
+		t.Error("an unknown key was assigned")
+	}
+}
+
+func splitList(k config.Key) []string {
+	if k.List {
+		if k.Default == "" {
+			return nil
+		}
+		return strings.Split(k.Default, ",")
+	}
+	return []string{k.Default}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"", "a: b", "ignore: [1]", "latency: [x]", "&a [*a]", "service: &x y\nchart: *x", "? a\n: b"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if c, err := config.Parse("f", data); err == nil {
+			_ = c.Validate()
+		}
+	})
+}

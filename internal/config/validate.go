@@ -1,0 +1,108 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// choices are the keys that take one word, or several, of a few.
+var choices = map[string][]string{
+	"target":       {TargetKind, TargetProcess, TargetKubernetes},
+	"fail-on":      {"response", "outbound", "crash", "latency", "resource", "inconclusive", "assisted", "never"},
+	"keep":         {"never", "on-failure", "always"},
+	"comment":      {"auto", "always", "on-failure", "never"},
+	"mock.latency": {"none", "recorded"},
+	"mock.repeat":  {"auto", "last", "cycle", "fail"},
+}
+
+// Validate returns all mistakes that can be told without touching anything
+// outside, joined, each a *Mistake.
+func (c *Config) Validate() error {
+	var mistakes []error
+	wrong := func(key, why string, args ...any) { mistakes = append(mistakes, c.Mistake(key, why, args...)) }
+	for _, key := range Keys() {
+		allowed := choices[key.Path]
+		if allowed == nil {
+			continue
+		}
+		for word := range strings.SplitSeq(c.Get(key.Path), ",") {
+			if !slices.Contains(allowed, word) {
+				wrong(key.Path, "%q is not one of %s", word, strings.Join(allowed, ", "))
+			}
+		}
+	}
+	if slices.Contains(c.FailOn, "never") && len(c.FailOn) > 1 {
+		wrong("fail-on", "never stands alone; remove it or the others")
+	}
+	if _, err := traffic.NewRouter(c.Routes); err != nil {
+		wrong("routes", "%v", err)
+	}
+	for _, n := range []struct {
+		key      string
+		got, min int64
+	}{
+		{"timeout", int64(c.Timeout), 1},
+		{"replay.concurrency", int64(c.Replay.Concurrency), 1},
+		{"replay.timeout", int64(c.Replay.Timeout), 1},
+		{"replay.workers", int64(c.Replay.Workers), 1},
+		{"process.ready-timeout", int64(c.Process.ReadyTimeout), 1},
+		{"latency.budget", int64(c.Latency.Budget), 1},
+		{"latency.pairs", int64(c.Latency.Pairs), 10},
+		{"latency.min-rounds", int64(c.Latency.MinRounds), 2},
+		{"latency.max-rounds", int64(c.Latency.MaxRounds), int64(c.Latency.MinRounds)},
+	} {
+		if n.got < n.min {
+			wrong(n.key, "%s is too small; the least is %s", c.Get(n.key), least(n.key, n.min))
+		}
+	}
+	if c.Target == TargetProcess && c.Process.Command == "" {
+		wrong("process.command", "missing; target process needs the command that starts the service")
+	}
+	if c.Target != TargetProcess && c.Chart == "" {
+		wrong("chart", "missing; target %s needs the service's Helm chart (or use target process)", c.Target)
+	}
+	for i, j := range c.Replay.JWT {
+		given := 0
+		for _, key := range []string{j.Key, j.KeyEnv, j.KeyFile} {
+			if key != "" {
+				given++
+			}
+		}
+		if given != 1 {
+			wrong(fmt.Sprintf("replay.jwt[%d]", i), "give exactly one of key, key-env and key-file")
+		}
+	}
+	for i, h := range c.Replay.Headers {
+		if h.Name == "" {
+			wrong(fmt.Sprintf("replay.headers[%d].name", i), "missing; name the header")
+		}
+	}
+	for i, rule := range c.Ignore {
+		if rule.Address.String() == "" {
+			wrong(fmt.Sprintf("ignore[%d].address", i), "missing; an address such as response.body.items[].price")
+		}
+	}
+	return errors.Join(mistakes...)
+}
+
+// least writes a lower bound in the unit of its key.
+func least(key string, n int64) string {
+	if n == 1 && (strings.HasSuffix(key, "timeout") || strings.HasSuffix(key, "budget")) {
+		return "1ns"
+	}
+	return fmt.Sprint(n)
+}
+
+// Mistake blames a key, with the line of the file that gave it.
+func (c *Config) Mistake(key, why string, args ...any) *Mistake {
+	m := &Mistake{Key: key, Why: fmt.Sprintf(why, args...)}
+	m.File, m.Line = c.file, c.lines[key]
+	if list, _, ok := strings.Cut(key, "["); ok {
+		m.Line = c.lines[list]
+	}
+	return m
+}
