@@ -1,0 +1,52 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Options say what stands in the manifest and how exchanges are laid out.
+type Options struct {
+	// Name of the snapshot; the last element of its path if empty.
+	Name string
+	// Service is the name of the recorded service.
+	Service string
+	// Router names the endpoints, one file each. A nil Router guesses.
+	Router *traffic.Router
+	// Now is the clock for CreatedAt; time.Now if nil.
+	Now func() time.Time
+	// Replace allows an existing snapshot at the path; it stays as it is until
+	// the new one is complete.
+	Replace bool
+	// InlineLimit is the size in bytes up to which a text body stands beside
+	// its headers instead of in a file of its own; 4096 if zero.
+	InlineLimit int
+}
+
+// Validate reports the first option that cannot be used.
+func (o Options) Validate() error {
+	if strings.ContainsAny(o.Name, "\n\r") || strings.ContainsAny(o.Service, "\n\r") {
+		return errors.New("name and service of a snapshot must be one line")
+	}
+	if o.InlineLimit < 0 || o.InlineLimit > maxEntry/8 {
+		return fmt.Errorf("inline limit %d: must be between 0 and %d bytes", o.InlineLimit, maxEntry/8)
+	}
+	return nil
+}
+
+func (o Options) withDefaults(name string) Options {
+	if o.Name == "" {
+		o.Name = name
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.InlineLimit == 0 {
+		o.InlineLimit = 4096
+	}
+	return o
+}
