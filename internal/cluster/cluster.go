@@ -1,0 +1,154 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Cluster is a Kubernetes cluster, made here ([Start]) or given ([Use]). Its
+// methods are safe for concurrent use.
+type Cluster struct {
+	// Name of the kind cluster or of the given context.
+	Name string
+	// Owned says that reprise made the cluster and removes it.
+	Owned bool
+	// Kubeconfig is the path of the cluster's kubeconfig file. For an owned
+	// cluster it exists once Ready has returned nil.
+	Kubeconfig string
+
+	docker   docker
+	network  bool // the creation made Docker's kind network
+	creation *creation
+	progress func(string)
+
+	mu     sync.Mutex
+	config *rest.Config
+	api    kubernetes.Interface
+}
+
+// Create makes a kind cluster and waits until it is ready: [Start] followed by
+// [Cluster.Ready]. After an error nothing is left of it.
+func Create(ctx context.Context, opts Options) (*Cluster, error) {
+	c, err := Start(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Ready(ctx); err != nil {
+		return nil, errors.Join(err, c.Delete(context.WithoutCancel(ctx)))
+	}
+	return c, nil
+}
+
+// Start begins to make a kind cluster and returns at once, so that images can
+// be built and loaded meanwhile. The caller must call Delete, whatever happens.
+// When ctx ends during the creation, the creation is undone.
+func Start(ctx context.Context, opts Options) (*Cluster, error) {
+	if opts.Name == "" {
+		opts.Name = NewName()
+	}
+	if opts.NodeImage == "" {
+		opts.NodeImage = DefaultNodeImage
+	}
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(opts.KubeconfigDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory for the kubeconfig: %w", err)
+	}
+	c := &Cluster{
+		Name:       opts.Name,
+		Owned:      true,
+		Kubeconfig: kubeconfigPath(opts.KubeconfigDir, opts.Name),
+		docker:     docker{opts.Env},
+		progress:   serialised(opts.Progress),
+	}
+	c.network = !c.docker.hasNetwork(ctx)
+	c.creation = startCreation(ctx, c, opts)
+	return c, nil
+}
+
+// Use takes a cluster that exists: a context of a kubeconfig file. An empty
+// context means the file's current one; the file must be named, because taking
+// whatever the environment points to has installed things into production
+// before. The API server must answer within 10 s. Delete does nothing to it.
+func Use(ctx context.Context, kubeconfig, contextName string) (*Cluster, error) {
+	if kubeconfig == "" {
+		return nil, errors.New("no kubeconfig file was named")
+	}
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
+		&clientcmd.ConfigOverrides{CurrentContext: contextName})
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read context %q of %s: %w", contextName, kubeconfig, err)
+	}
+	if contextName == "" {
+		raw, err := loader.RawConfig()
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", kubeconfig, err)
+		}
+		contextName = raw.CurrentContext
+	}
+	c := &Cluster{Name: contextName, Kubeconfig: kubeconfig, progress: serialised(nil)}
+	if err := c.connect(config); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := c.answers(ctx); err != nil {
+		return nil, fmt.Errorf("context %q of %s at %s does not answer: %w", contextName, kubeconfig, config.Host, err)
+	}
+	return c, nil
+}
+
+// Delete removes an owned cluster with everything that came with it: node
+// container, volumes, kubeconfig file, and Docker's kind network if the
+// creation made that and nobody else uses it. It ends a creation that is still
+// under way, may be called many times, and does nothing to a given cluster.
+func (c *Cluster) Delete(ctx context.Context) error {
+	if !c.Owned {
+		return nil
+	}
+	// A creation that is cancelled removes its node as it unwinds; the removal
+	// below is for every other case and costs little when it is gone.
+	c.creation.stop()
+	err := c.docker.remove(ctx, c.node())
+	select {
+	case <-c.creation.done:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("wait for the end of the creation of %s: %w", c.Name, ctx.Err()))
+	}
+	err = errors.Join(err, c.docker.remove(ctx, c.node()))
+	if c.network {
+		c.docker.removeNetwork(ctx)
+	}
+	if rmErr := os.Remove(c.Kubeconfig); rmErr != nil && !errors.Is(rmErr, os.ErrNotExist) {
+		err = errors.Join(err, rmErr)
+	}
+	return wrap(err, "remove cluster "+c.Name)
+}
+
+// node is the container of the only node.
+func (c *Cluster) node() string { return c.Name + "-control-plane" }
+
+// serialised wraps a progress function so that it is never nil and never
+// called twice at a time.
+func serialised(progress func(string)) func(string) {
+	if progress == nil {
+		return func(string) {}
+	}
+	var mu sync.Mutex
+	return func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		progress(s)
+	}
+}

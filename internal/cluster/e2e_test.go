@@ -1,0 +1,87 @@
+package cluster
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+)
+
+// needCluster skips unless the environment asks for tests that use Docker.
+func needCluster(t *testing.T) {
+	t.Helper()
+	if os.Getenv("REPRISE_E2E") != "1" {
+		t.Skip("set REPRISE_E2E=1 to run tests that make a kind cluster (needs Docker)")
+	}
+}
+
+func TestKindCluster(t *testing.T) {
+	needCluster(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if _, err := Preflight(ctx, os.Environ()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	since := func() float64 { return time.Since(began).Seconds() }
+	c, err := Start(ctx, Options{
+		NodeImage: os.Getenv("KIND_NODE_IMAGE"), KubeconfigDir: t.TempDir(), LogsDir: t.TempDir(), Env: os.Environ(),
+		Progress: func(s string) { t.Logf("%6.2f %s", since(), s) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		start := time.Now()
+		if err := c.Delete(context.Background()); err != nil {
+			t.Error(err)
+		}
+		t.Logf("%6.2f deleted in %.2f", since(), time.Since(start).Seconds())
+	}()
+	go func() { <-c.creation.node; t.Logf("%6.2f containerd answers", since()) }()
+	if err := c.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%6.2f ready", since())
+	dns, err := c.DNS(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%6.2f DNS %v", since(), dns)
+}
+
+// TestCancelKindCluster interrupts a creation in the middle of kubeadm init:
+// the node must be gone within ten seconds.
+func TestCancelKindCluster(t *testing.T) {
+	needCluster(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, err := Start(ctx, Options{NodeImage: os.Getenv("KIND_NODE_IMAGE"), KubeconfigDir: t.TempDir(), Env: os.Environ()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-c.creation.node:
+	case <-time.After(time.Minute):
+		t.Error("the node did not start within a minute")
+	}
+	cancel()
+	began := time.Now()
+	if err := c.Delete(context.Background()); err != nil {
+		t.Error(err)
+	}
+	took := time.Since(began)
+	t.Logf("gone after %.2f s", took.Seconds())
+	if took > 10*time.Second {
+		t.Errorf("the cluster was gone after %s, want 10 s", took)
+	}
+	found, err := List(t.Context(), os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		if f.Name == c.Name {
+			t.Errorf("cluster %s is still there", f.Name)
+		}
+	}
+}

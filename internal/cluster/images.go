@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+)
+
+// ErrGiven is wrapped by errors of what can be done to owned clusters only.
+var ErrGiven = errors.New("not possible on a cluster that reprise did not make")
+
+// LoadImages streams a docker-archive (docker save) or OCI tar into the node.
+// It waits for the node's container engine, not for Kubernetes, so it may be
+// called while the cluster is being made. On a given cluster it fails with
+// [ErrGiven]: images must come from a registry there.
+func (c *Cluster) LoadImages(ctx context.Context, archive io.Reader) error {
+	if err := c.engine(ctx); err != nil {
+		return err
+	}
+	err := c.docker.pipe(ctx, archive, io.Discard, "exec", "--interactive", c.node(),
+		"ctr", "--namespace=k8s.io", "images", "import", "--digests", "--snapshotter=overlayfs", "-")
+	return wrap(err, "load images into the node")
+}
+
+// LoadDockerImages copies images of the local Docker daemon into the node, all
+// in one stream, so that layers they share travel once.
+func (c *Cluster) LoadDockerImages(ctx context.Context, refs ...string) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	if err := c.engine(ctx); err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if _, err := c.docker.run(ctx, "image", "inspect", "--format", "{{.Id}}", ref); err != nil {
+			return fmt.Errorf("image %s is not in the local Docker daemon: %w", ref, err)
+		}
+	}
+	// A store of multi-platform images would otherwise save an index whose
+	// other platforms it does not have, which the node refuses.
+	err := c.copyImages(ctx, append([]string{"save", "--platform", "linux/" + runtime.GOARCH}, refs...))
+	if err != nil && lacksPlatform(err) {
+		err = c.copyImages(ctx, append([]string{"save"}, refs...))
+	}
+	return wrap(err, "load "+strings.Join(refs, ", ")+" into the node")
+}
+
+func (c *Cluster) copyImages(ctx context.Context, save []string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, w := io.Pipe()
+	saved := make(chan error, 1)
+	go func() {
+		err := c.docker.pipe(ctx, nil, w, save...)
+		w.CloseWithError(err) // a nil error is the end of the stream
+		saved <- err
+	}()
+	err := c.LoadImages(ctx, r)
+	r.CloseWithError(errors.New("the node stopped reading"))
+	cancel()
+	if saveErr := <-saved; saveErr != nil && (err == nil || lacksPlatform(saveErr)) {
+		return saveErr
+	}
+	return err
+}
+
+// lacksPlatform reports whether docker save does not know --platform (the
+// command line tool before release 28, or a daemon before API 1.48).
+func lacksPlatform(err error) bool {
+	s := err.Error()
+	return strings.Contains(s, "--platform") || strings.Contains(s, "requires API version") || strings.Contains(s, `"platform"`)
+}
+
+// engine waits until the node's container engine answers.
+func (c *Cluster) engine(ctx context.Context) error {
+	if !c.Owned {
+		return fmt.Errorf("load images: %w", ErrGiven)
+	}
+	select {
+	case <-c.creation.node:
+		return nil
+	case <-c.creation.done:
+		if c.creation.err != nil {
+			return fmt.Errorf("load images: %w", c.creation.err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
