@@ -1,0 +1,342 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+const (
+	maxHead    = 1 << 20 // bytes of status line and fields, trailers counted apart
+	maxInterim = 32      // interim (1xx) answers before the final one
+	firstChunk = 64 << 10
+)
+
+// answerReader reads HTTP/1.1 answers from one connection. It allocates only
+// when an answer is larger than any before it, or when it is asked to keep one.
+type answerReader struct {
+	src  io.Reader
+	buf  []byte
+	r, w int // buf[r:w] is read but not used
+	// got says that a byte of the present answer arrived, and at what time the
+	// first one did.
+	got   bool
+	first time.Time
+}
+
+func newAnswerReader(src io.Reader) *answerReader {
+	return &answerReader{src: src, buf: make([]byte, 16<<10)}
+}
+
+// head is the beginning of an answer. fields lies in the reader's buffer and
+// is valid until the next read.
+type head struct {
+	status  int
+	minor   int   // of the HTTP version: 0 or 1
+	length  int64 // Content-Length, -1 for none
+	chunked bool
+	close   bool // the connection ends with this answer
+	fields  []byte
+}
+
+// answer is one whole answer. header, body and trailer are empty when it was
+// read without keeping it.
+type answer struct {
+	status    int
+	proto     string
+	header    traffic.Header
+	body      []byte
+	trailer   traffic.Header
+	size      int64 // bytes of body on the wire, transfer coding undone
+	declared  int64 // Content-Length, -1 for none
+	truncated bool  // the body was longer than the limit; the rest is unread
+	reusable  bool  // the connection can take another request
+}
+
+// read reads the answer to a request with this method. When keep is false the
+// body is counted and dropped. A body beyond limit ends the answer there, with
+// truncated set.
+func (a *answerReader) read(method string, keep bool, limit int64) (ans answer, err error) {
+	a.got, a.first = a.w > a.r, time.Time{}
+	if a.got {
+		return answer{}, protocolErrorf("%d bytes came before the request was sent", a.w-a.r)
+	}
+	var h head
+	for interim := 0; ; interim++ {
+		if h, err = a.readHead(); err != nil {
+			return answer{}, err
+		}
+		if h.status >= 200 || h.status == 101 {
+			break
+		}
+		if interim == maxInterim {
+			return answer{}, protocolErrorf("more than %d interim answers", maxInterim)
+		}
+	}
+	ans = answer{status: h.status, proto: "HTTP/1.1", declared: h.length}
+	if h.minor == 0 {
+		ans.proto = "HTTP/1.0"
+	}
+	if keep {
+		ans.header = fieldsOf(h.fields)
+	}
+	var sink []byte
+	delimited := true
+	switch {
+	case method == "HEAD" || h.status == 204 || h.status == 304 || h.status == 101 || method == "CONNECT" && h.status < 300:
+	case h.chunked:
+		sink, err = a.readChunked(&ans, keep, limit)
+	case h.length >= 0:
+		sink, err = a.readSized(&ans, keep, h.length, limit)
+	default:
+		delimited = false
+		sink, err = a.readToEnd(&ans, keep, limit)
+	}
+	ans.body = sink
+	ans.reusable = err == nil && delimited && !h.close && h.status != 101 && !ans.truncated && a.r == a.w
+	return ans, err
+}
+
+// fill reads more bytes, moving or growing the buffer when it is full.
+func (a *answerReader) fill() error {
+	if a.r == a.w {
+		a.r, a.w = 0, 0
+	}
+	if a.w == len(a.buf) {
+		if a.r > 0 {
+			a.w = copy(a.buf, a.buf[a.r:a.w])
+			a.r = 0
+		} else {
+			a.buf = append(a.buf, make([]byte, len(a.buf))...)
+		}
+	}
+	for range 100 {
+		n, err := a.src.Read(a.buf[a.w:])
+		if n > 0 {
+			if !a.got {
+				a.got, a.first = true, time.Now()
+			}
+			a.w += n
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// line returns the next line without its end; it lies in the buffer.
+func (a *answerReader) line(limit int) ([]byte, error) {
+	seen := 0
+	for {
+		if i := bytes.IndexByte(a.buf[a.r+seen:a.w], '\n'); i >= 0 {
+			line := a.buf[a.r : a.r+seen+i]
+			a.r += seen + i + 1
+			return bytes.TrimSuffix(line, []byte{'\r'}), nil
+		}
+		if seen = a.w - a.r; seen > limit {
+			return nil, protocolErrorf("a line is longer than %d bytes", limit)
+		}
+		if err := a.fill(); err != nil {
+			return nil, early(err)
+		}
+	}
+}
+
+// early turns the end of a connection inside an answer into the error that it is.
+func early(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// readHead reads status line and fields up to the empty line.
+func (a *answerReader) readHead() (head, error) {
+	end, next := 0, 0 // the fields end, what follows starts; both from a.r
+	for from := 0; ; {
+		if end, next = endOfHead(a.buf[a.r:a.w], from); next > 0 {
+			break
+		}
+		have := a.w - a.r
+		if bad := notHTTP(a.buf[a.r:a.w]); bad {
+			return head{}, protocolErrorf("it starts with %q", clip(a.buf[a.r:a.w], 24))
+		}
+		if have > maxHead {
+			return head{}, protocolErrorf("status line and headers are longer than %d bytes", maxHead)
+		}
+		from = max(0, have-3)
+		if err := a.fill(); err != nil {
+			if have == 0 {
+				return head{}, err // io.EOF: closed before the answer
+			}
+			return head{}, early(err)
+		}
+	}
+	block := a.buf[a.r : a.r+end]
+	a.r += next
+	return parseHead(block)
+}
+
+// endOfHead finds the empty line in b, searching from a position. It returns
+// where the lines before it end and where what follows starts, 0 for neither.
+func endOfHead(b []byte, from int) (end, next int) {
+	for i := from; i < len(b); i++ {
+		j := bytes.IndexByte(b[i:], '\n')
+		if j < 0 {
+			return 0, 0
+		}
+		i += j
+		switch {
+		case i+1 < len(b) && b[i+1] == '\n':
+			return i + 1, i + 2
+		case i+2 < len(b) && b[i+1] == '\r' && b[i+2] == '\n':
+			return i + 1, i + 3
+		}
+	}
+	return 0, 0
+}
+
+// notHTTP reports that b cannot become an HTTP/1 answer, so that garbage
+// without a line end fails at once.
+func notHTTP(b []byte) bool {
+	const want = "HTTP/1."
+	n := min(len(b), len(want))
+	return string(b[:n]) != want[:n]
+}
+
+func clip(b []byte, n int) []byte { return b[:min(len(b), n)] }
+
+// parseHead reads the lines of a head. It does not allocate.
+func parseHead(block []byte) (head, error) {
+	status, fields, _ := bytes.Cut(block, []byte{'\n'})
+	status = bytes.TrimSuffix(status, []byte{'\r'})
+	h := head{length: -1, fields: fields}
+	// HTTP/1.1 200 OK; the reason may be missing, with its space.
+	if len(status) < 12 || notHTTP(status) || status[8] != ' ' || len(status) > 12 && status[12] != ' ' {
+		return h, protocolErrorf("status line %q", clip(status, 64))
+	}
+	if h.minor = int(status[7] - '0'); h.minor != 0 && h.minor != 1 {
+		return h, protocolErrorf("version in status line %q", clip(status, 64))
+	}
+	for _, c := range status[9:12] {
+		if c < '0' || c > '9' {
+			return h, protocolErrorf("status line %q", clip(status, 64))
+		}
+		h.status = h.status*10 + int(c-'0')
+	}
+	if h.status < 100 {
+		return h, protocolErrorf("status line %q", clip(status, 64))
+	}
+	h.close = h.minor == 0
+	return h, h.parseFields()
+}
+
+// parseFields checks all fields and takes those that frame the body.
+func (h *head) parseFields() error {
+	coded := false
+	for rest := h.fields; len(rest) > 0; {
+		var name, value []byte
+		var err error
+		if name, value, rest, err = nextField(rest); err != nil {
+			return err
+		}
+		switch {
+		case equalFold(name, "Content-Length"):
+			// A list of equal lengths is one length (RFC 9110 §8.6).
+			for len(value) > 0 {
+				var one []byte
+				one, value, _ = bytes.Cut(value, []byte{','})
+				n, ok := parseLength(bytes.TrimSpace(one))
+				if !ok || h.length >= 0 && h.length != n {
+					return protocolErrorf("Content-Length %q", clip(one, 32))
+				}
+				h.length = n
+			}
+		case equalFold(name, "Transfer-Encoding"):
+			coded = true
+			h.chunked = endsWithToken(value, "chunked")
+		case equalFold(name, "Connection"):
+			if hasToken(value, "close") {
+				h.close = true
+			} else if h.minor == 0 && hasToken(value, "keep-alive") {
+				h.close = false
+			}
+		}
+	}
+	if coded { // Transfer-Encoding wins over Content-Length (RFC 9112 §6.3)
+		h.length = -1
+	}
+	return nil
+}
+
+// nextField splits the first field off a block of lines.
+func nextField(block []byte) (name, value, rest []byte, err error) {
+	line, rest, _ := bytes.Cut(block, []byte{'\n'})
+	line = bytes.TrimSuffix(line, []byte{'\r'})
+	i := bytes.IndexByte(line, ':')
+	if i <= 0 {
+		return nil, nil, nil, protocolErrorf("header line %q", clip(line, 64))
+	}
+	for _, c := range line[:i] {
+		if !tokenByte[c] {
+			return nil, nil, nil, protocolErrorf("header line %q", clip(line, 64))
+		}
+	}
+	return line[:i], bytes.Trim(line[i+1:], " \t"), rest, nil
+}
+
+// fieldsOf copies fields that parseFields accepted.
+func fieldsOf(block []byte) traffic.Header {
+	out := make(traffic.Header, 0, bytes.Count(block, []byte{'\n'})+1)
+	text := string(block) // one allocation; names and values are parts of it
+	for len(text) > 0 {
+		var line string
+		line, text, _ = strings.Cut(text, "\n")
+		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":"); ok {
+			out = append(out, traffic.Field{Name: name, Value: strings.Trim(value, " \t")})
+		}
+	}
+	return out
+}
+
+func equalFold(b []byte, s string) bool {
+	return len(b) == len(s) && strings.EqualFold(string(b), s)
+}
+
+func hasToken(list []byte, token string) bool {
+	for len(list) > 0 {
+		var one []byte
+		one, list, _ = bytes.Cut(list, []byte{','})
+		if equalFold(bytes.TrimSpace(one), token) {
+			return true
+		}
+	}
+	return false
+}
+
+func endsWithToken(list []byte, token string) bool {
+	if i := bytes.LastIndexByte(list, ','); i >= 0 {
+		list = list[i+1:]
+	}
+	return equalFold(bytes.TrimSpace(list), token)
+}
+
+func parseLength(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 18 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}

@@ -1,0 +1,60 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// DialFunc opens a connection, as [net.Dialer.DialContext] does.
+type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Engine replays the inbound exchanges of one snapshot. Several passes and
+// rounds may use one engine, at the same time too.
+type Engine struct {
+	opts        Options
+	inbound     []*traffic.Exchange
+	sessions    []int // index into inbound -> number of its session
+	connections atomic.Int64
+}
+
+// New takes the recorded exchanges in any order and keeps the inbound ones,
+// sorted by Start. It changes none of them.
+func New(inbound []*traffic.Exchange, opts Options) (*Engine, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: opts.withDefaults()}
+	seen := make(map[string]bool, len(inbound))
+	for _, x := range inbound {
+		if x.Direction == traffic.Outbound {
+			continue
+		}
+		if x.ID == "" {
+			return nil, fmt.Errorf("replay: %s %s has no id", x.Request.Method, x.Request.Target)
+		}
+		if seen[x.ID] {
+			return nil, fmt.Errorf("replay: two exchanges have the id %s", x.ID)
+		}
+		seen[x.ID] = true
+		e.inbound = append(e.inbound, x)
+	}
+	slices.SortStableFunc(e.inbound, func(a, b *traffic.Exchange) int { return a.Start.Compare(b.Start) })
+	e.sessions = sessionsOf(e.inbound)
+	return e, nil
+}
+
+// Len returns how many requests one pass sends.
+func (e *Engine) Len() int { return len(e.inbound) }
+
+// laneOf returns the lane that a recorded inbound exchange opens.
+func laneOf(x *traffic.Exchange) traffic.Lane {
+	if x.Lane != "" {
+		return x.Lane
+	}
+	return traffic.Lane(x.ID)
+}

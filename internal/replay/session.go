@@ -1,0 +1,67 @@
+package replay
+
+import (
+	"strings"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// sessionsOf numbers the sessions of exchanges that are sorted by time. Two
+// exchanges belong to one session when they shared a client connection, sent
+// the same credentials, sent the same cookie value, or one sent a cookie that
+// the other was given. Short cookie values, such as a language, tell nothing.
+// An exchange that shares nothing is a session of its own.
+func sessionsOf(exchanges []*traffic.Exchange) []int {
+	parent := make([]int, len(exchanges))
+	for i := range parent {
+		parent[i] = i
+	}
+	find := func(i int) int {
+		for parent[i] != i {
+			parent[i] = parent[parent[i]]
+			i = parent[i]
+		}
+		return i
+	}
+	first := make(map[string]int)
+	join := func(i int, mark string) {
+		if j, ok := first[mark]; ok {
+			a, b := find(i), find(j)
+			parent[max(a, b)] = min(a, b)
+			return
+		}
+		first[mark] = i
+	}
+	for i, x := range exchanges {
+		if c := x.Origin.Connection; c != "" {
+			join(i, "connection "+c)
+		}
+		if a := x.Request.Header.Get("Authorization"); a != "" {
+			join(i, "authorization "+a)
+		}
+		for _, line := range x.Request.Header.Values("Cookie") {
+			for pair := range strings.SplitSeq(line, ";") {
+				joinCookie(i, pair, join)
+			}
+		}
+		if x.Response == nil {
+			continue
+		}
+		for _, line := range x.Response.Header.Values("Set-Cookie") {
+			pair, _, _ := strings.Cut(line, ";")
+			joinCookie(i, pair, join)
+		}
+	}
+	numbers := make([]int, len(exchanges))
+	for i := range exchanges {
+		numbers[i] = find(i)
+	}
+	return numbers
+}
+
+func joinCookie(i int, pair string, join func(int, string)) {
+	name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+	if ok && len(value) >= 12 {
+		join(i, "cookie "+name+"="+value)
+	}
+}

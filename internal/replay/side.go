@@ -1,0 +1,122 @@
+package replay
+
+import (
+	"context"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// side is one arm of a round: its connection, and the request and outcome of
+// the present pair.
+type side struct {
+	target   Target
+	rewriter Rewriter
+	learned  *learned
+	sources  map[string]bool // exchanges whose answers later ones need
+	conn     *conn
+	pass     uint32
+
+	request traffic.Request
+	bytes   []byte // request on the wire; reused from pair to pair
+	err     error  // why it cannot be sent
+
+	out     outcome
+	retried bool
+	failure traffic.Failure
+}
+
+func newSide(t Target, rw Rewriter) *side {
+	if rw == nil {
+		rw = asRecorded{}
+	}
+	return &side{target: t, rewriter: rw, learned: newLearned(rw, t.Mock), sources: make(map[string]bool)}
+}
+
+// keep notes whose answers the exchange id needs.
+func (s *side) keep(id string) {
+	for _, source := range s.rewriter.Needs(id) {
+		s.sources[source] = true
+	}
+}
+
+// begin starts repetition n of the recording. For a mock that can forget, each
+// is a pass of its own; what is forgotten is two repetitions old, so that late
+// calls of the one before still find their pass.
+func (s *side) begin(pass, n uint32) {
+	forgetter, ok := s.target.Mock.(interface{ Forget(uint32) })
+	if n > 0 && !ok {
+		return
+	}
+	s.pass = pass
+	if s.target.Mock != nil {
+		s.target.Mock.BeginPass(pass)
+	}
+	if n >= 3 { // the first is the caller's to forget
+		forgetter.Forget(pass - 2<<16)
+	}
+}
+
+func (s *side) close() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	forgetter, ok := s.target.Mock.(interface{ Forget(uint32) })
+	if !ok {
+		return
+	}
+	for n := range min(s.pass>>16, 2) {
+		forgetter.Forget(s.pass - n<<16)
+	}
+}
+
+// prepare makes the request of the next pair and sees to a live connection.
+func (s *side) prepare(ctx context.Context, e *Engine, p *planned) {
+	s.out, s.retried, s.failure = outcome{}, false, traffic.FailureNone
+	mark := traffic.Mark{Pass: s.pass, Lane: traffic.LaneNumber(p.lane)}
+	if s.request, s.err = e.outgoing(s.target, s.rewriter.Request(p.recorded), mark); s.err != nil {
+		return
+	}
+	s.bytes = appendHTTP1(s.bytes[:0], &s.request)
+	if s.conn != nil && !s.conn.alive() {
+		s.conn.Close()
+		s.conn = nil
+	}
+	if s.conn == nil {
+		s.conn, s.err = e.dialBefore(ctx, s.target, time.Now().Add(e.opts.Timeout))
+	}
+}
+
+// send sends the prepared request and waits for the whole answer. It returns
+// how late after its planned moment the request was sent.
+func (s *side) send(ctx context.Context, r *roundRun, p *planned) (lag time.Duration, sent bool) {
+	if s.err != nil {
+		s.failure = failureOf(ctx, s.err)
+		return 0, false
+	}
+	if s.target.Mock != nil {
+		s.target.Mock.Enter(s.pass, p.lane)
+		defer s.target.Mock.Leave(s.pass, p.lane)
+		s.learned.bind(s.pass, p.recorded.ID, p.lane)
+	}
+	moment := time.Now().Add(r.opts.Gap)
+	if r.opts.Gap > 0 && r.waiter.Until(ctx, moment) != nil {
+		s.failure = traffic.FailureCanceled
+		return 0, false
+	}
+	source := s.sources[p.recorded.ID]
+	var err error
+	s.conn, s.out, s.retried, err = r.engine.send(ctx, s.conn, sending{
+		target: s.target, request: s.bytes, method: s.request.Method, keep: source,
+	})
+	s.failure = failureOf(ctx, err)
+	if source {
+		live := &traffic.Exchange{
+			ID: s.target.Arm + "-" + p.recorded.ID, Direction: traffic.Inbound, Lane: p.lane,
+			Recorded: p.recorded.ID, Request: s.request,
+		}
+		fillIn(ctx, live, s.out, err)
+		s.learned.observe(s.pass, p.recorded, live, p.lane)
+	}
+	return s.out.sent.Sub(moment), true
+}
