@@ -1,0 +1,241 @@
+package capture
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Bounds of what a peer may send as a head. They are far above what servers
+// accept, so that the proxy never refuses what the service would have taken.
+const (
+	maxHeadBytes  = 1 << 20
+	maxHeadFields = 1 << 14
+)
+
+var (
+	errHeadTooLarge = errors.New("message head is too large")
+	errBadHead      = errors.New("not an HTTP/1 message head")
+	errBadFraming   = errors.New("the length of the body cannot be told")
+)
+
+// head is the start line and the fields of one HTTP/1 message.
+type head struct {
+	wire   []byte // as read, the closing empty line included
+	start  string
+	fields traffic.Header
+}
+
+// readHead reads up to the empty line that ends a head. Empty lines before the
+// start line are skipped, as RFC 9112 §2.2 asks. The error is io.EOF when
+// nothing was sent, and io.ErrUnexpectedEOF when the head does not end.
+func readHead(r *bufio.Reader) (*head, error) {
+	var wire []byte
+	line := 0 // where the current line starts in wire
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(wire)+len(part) > maxHeadBytes {
+			return nil, fmt.Errorf("%w: over %d bytes", errHeadTooLarge, maxHeadBytes)
+		}
+		wire = append(wire, part...)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if err != nil {
+			if err == io.EOF && len(wire) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		if len(trimEOL(wire[line:])) > 0 {
+			line = len(wire)
+			continue
+		}
+		if line > 0 {
+			return parseHead(wire)
+		}
+		wire = wire[:0]
+	}
+}
+
+func trimEOL(line []byte) []byte {
+	if n := len(line); n > 0 && line[n-1] == '\n' {
+		line = line[:n-1]
+	}
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line
+}
+
+func parseHead(wire []byte) (*head, error) {
+	h := &head{wire: wire}
+	text := string(wire) // one copy; start and fields are parts of it
+	h.start, text, _ = strings.Cut(text, "\n")
+	h.start = strings.TrimSuffix(h.start, "\r")
+	var err error
+	h.fields, err = parseFields(text)
+	return h, err
+}
+
+// parseFields reads field lines up to an empty line or the end of text.
+func parseFields(text string) (traffic.Header, error) {
+	fields := make(traffic.Header, 0, min(strings.Count(text, "\n"), 32))
+	for text != "" {
+		var line string
+		line, text, _ = strings.Cut(text, "\n")
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" {
+			break
+		}
+		if line[0] == ' ' || line[0] == '\t' { // a folded line, from before RFC 7230
+			if len(fields) == 0 {
+				return nil, fmt.Errorf("%w: it starts with a folded line", errBadHead)
+			}
+			last := &fields[len(fields)-1]
+			last.Value = strings.TrimSpace(last.Value + " " + strings.TrimSpace(line))
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || name == "" || strings.ContainsAny(name, " \t\x00\r") {
+			return nil, fmt.Errorf("%w: field line %d has no name", errBadHead, len(fields)+1)
+		}
+		if len(fields) == maxHeadFields {
+			return nil, fmt.Errorf("%w: over %d fields", errHeadTooLarge, maxHeadFields)
+		}
+		fields.Add(name, strings.Trim(value, " \t"))
+	}
+	return fields, nil
+}
+
+// requestLine splits "GET /path HTTP/1.1".
+func (h *head) requestLine() (method, target, proto string, err error) {
+	method, rest, ok1 := strings.Cut(h.start, " ")
+	target, proto, ok2 := strings.Cut(rest, " ")
+	if !ok1 || !ok2 || method == "" || target == "" || !isHTTP1(proto) {
+		return "", "", "", fmt.Errorf("%w: the request line cannot be read", errBadHead)
+	}
+	return method, target, proto, nil
+}
+
+// statusLine splits "HTTP/1.1 200 OK".
+func (h *head) statusLine() (proto string, status int, err error) {
+	proto, rest, ok := strings.Cut(h.start, " ")
+	code, _, _ := strings.Cut(rest, " ")
+	status, convErr := strconv.Atoi(code)
+	if !ok || !isHTTP1(proto) || convErr != nil || len(code) != 3 || status < 100 {
+		return "", 0, fmt.Errorf("%w: the status line cannot be read", errBadHead)
+	}
+	return proto, status, nil
+}
+
+func isHTTP1(proto string) bool { return proto == "HTTP/1.1" || proto == "HTTP/1.0" }
+
+// has reports whether a comma-separated field holds token.
+func hasToken(fields traffic.Header, name, token string) bool {
+	for _, v := range fields.Values(name) {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// persistent reports whether the connection stays open after a message.
+func persistent(proto string, fields traffic.Header) bool {
+	if hasToken(fields, "Connection", "close") {
+		return false
+	}
+	return proto != "HTTP/1.0" || hasToken(fields, "Connection", "keep-alive")
+}
+
+// framing is how the end of a body is found (RFC 9112 §6.3).
+type framing struct {
+	kind   framingKind
+	length int64
+}
+
+type framingKind uint8
+
+const (
+	noBody framingKind = iota
+	byLength
+	byChunks
+	byClose
+)
+
+func requestFraming(fields traffic.Header) (framing, error) {
+	chunked, err := transferChunked(fields)
+	length, lengthErr := contentLength(fields)
+	switch {
+	case err != nil:
+		return framing{}, err
+	case lengthErr != nil:
+		return framing{}, lengthErr
+	case chunked && length >= 0:
+		return framing{}, fmt.Errorf("%w: both Transfer-Encoding and Content-Length", errBadFraming)
+	case chunked:
+		return framing{kind: byChunks}, nil
+	case length > 0:
+		return framing{byLength, length}, nil
+	}
+	return framing{}, nil
+}
+
+func responseFraming(method string, status int, fields traffic.Header) (framing, error) {
+	if method == "HEAD" || status < 200 || status == 204 || status == 304 {
+		return framing{}, nil
+	}
+	if fields.Has("Transfer-Encoding") {
+		if chunked, err := transferChunked(fields); err == nil && chunked {
+			return framing{kind: byChunks}, nil
+		}
+		return framing{kind: byClose}, nil
+	}
+	switch length, err := contentLength(fields); {
+	case err != nil:
+		return framing{}, err
+	case length > 0:
+		return framing{byLength, length}, nil
+	case length == 0:
+		return framing{}, nil
+	}
+	return framing{kind: byClose}, nil
+}
+
+// transferChunked reports whether the last transfer coding is chunked; another
+// coding is an error.
+func transferChunked(fields traffic.Header) (bool, error) {
+	values := fields.Values("Transfer-Encoding")
+	if len(values) == 0 {
+		return false, nil
+	}
+	codings := strings.Split(strings.Join(values, ","), ",")
+	if !strings.EqualFold(strings.TrimSpace(codings[len(codings)-1]), "chunked") {
+		return false, fmt.Errorf("%w: transfer coding %q", errBadFraming, strings.Join(values, ", "))
+	}
+	return true, nil
+}
+
+// contentLength returns -1 when there is none. Repeated equal lengths count as
+// one (RFC 9112 §6.3).
+func contentLength(fields traffic.Header) (int64, error) {
+	length := int64(-1)
+	for _, v := range fields.Values("Content-Length") {
+		for one := range strings.SplitSeq(v, ",") {
+			n, err := strconv.ParseUint(strings.TrimSpace(one), 10, 63)
+			if err != nil || (length >= 0 && length != int64(n)) {
+				return -1, fmt.Errorf("%w: Content-Length %q", errBadFraming, v)
+			}
+			length = int64(n)
+		}
+	}
+	return length, nil
+}

@@ -1,0 +1,102 @@
+package capture
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+const dialTimeout = 10 * time.Second
+
+var errNoRoute = errors.New("the request names no host")
+
+// Inbound is a reverse proxy in front of the service. It passes on everything
+// as it came, in the same spelling and order, and adds one thing: a
+// traceparent to requests without one, so that the calls that the service
+// makes can be told apart. The recording shows the request without it.
+type Inbound struct {
+	upstream string
+	recorder *Recorder
+}
+
+// NewInbound makes a proxy to the service at upstream, "host:port" or
+// "http://host:port".
+func NewInbound(upstream string, recorder *Recorder) (*Inbound, error) {
+	address := strings.TrimSuffix(strings.TrimPrefix(upstream, "http://"), "/")
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" {
+		return nil, fmt.Errorf("record inbound: %q is not host:port or http://host:port", upstream)
+	}
+	return &Inbound{upstream: net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port), recorder: recorder}, nil
+}
+
+// Serve answers on l, which it closes, until ctx ends. It returns when every
+// exchange that had begun has ended and was handed to the recorder: nil after
+// ctx, else why the listener failed.
+func (in *Inbound) Serve(ctx context.Context, l net.Listener) error {
+	return serve(ctx, l, in.handle)
+}
+
+func (in *Inbound) handle(ctx context.Context, c net.Conn, drains *drains) {
+	s := &session{
+		recorder: in.recorder, direction: traffic.Inbound, connection: in.recorder.connection(),
+		ctx: ctx, client: c, direct: in.direct, fixed: true,
+	}
+	drains.add(s, s.drain)
+	defer drains.remove(s)
+	s.run()
+}
+
+func (in *Inbound) direct(h *head, _, target string) (route, error) {
+	_, target = originForm(target)
+	return route{
+		scheme: "http", authority: strings.ToLower(h.fields.Get("Host")), target: target, address: in.upstream,
+		dial: func(ctx context.Context) (net.Conn, error) {
+			d := net.Dialer{Timeout: dialTimeout}
+			return d.DialContext(ctx, "tcp", in.upstream)
+		},
+		head: func(t *ticket) []byte { return withField(h.wire, "traceparent", t.traceparent) },
+	}, nil
+}
+
+// withField returns a head with one more field at its end, or as it is when
+// there is no value.
+func withField(wire []byte, name, value string) []byte {
+	if value == "" {
+		return wire
+	}
+	end := len(wire) - len("\n")
+	if bytes.HasSuffix(wire, []byte("\r\n")) {
+		end--
+	}
+	out := make([]byte, 0, len(wire)+len(name)+len(value)+4)
+	out = append(out, wire[:end]...)
+	out = append(out, name+": "+value+"\r\n"...)
+	return append(out, wire[end:]...)
+}
+
+// originForm splits the absolute form of a request target ("http://host/path")
+// into scheme and authority, and origin form. Other targets come back as they
+// are.
+func originForm(target string) (base, origin string) {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || strings.ContainsAny(scheme, "/?") || strings.HasPrefix(target, "/") {
+		return "", target
+	}
+	i := strings.IndexAny(rest, "/?")
+	if i < 0 {
+		return target, "/"
+	}
+	base, origin = target[:len(scheme)+3+i], rest[i:]
+	if origin[0] == '?' {
+		origin = "/" + origin
+	}
+	return base, origin
+}
