@@ -1,0 +1,368 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+)
+
+// shownInFull is how many findings of a kind get a fence of their own; the
+// others are rows of a folded table.
+const shownInFull = 5
+
+// markdownSections returns the parts that may be shortened, in the order in
+// which they are shown.
+func (d *Document) markdownSections() []*section {
+	var out []*section
+	add := func(s *section) {
+		if s != nil && len(s.items) > 0 {
+			out = append(out, s)
+		}
+	}
+	add(d.findingsSection("crashes", "#### Crashes", 100, d.pick(analysis.KindCrash)))
+	responses := d.pick(analysis.KindResponse)
+	add(d.findingsSection("changed responses", "#### Changed responses", 95, responses))
+	add(d.moreSection("further changed responses", 60, responses))
+	calls := d.pick(analysis.KindOutbound)
+	add(d.findingsSection("changed calls", "#### Changed calls to dependencies", 90, calls))
+	add(d.moreSection("further changed calls", 58, calls))
+	add(d.latencySection())
+	add(d.findingsSection("resource findings", "#### Resources", 70, d.pick(analysis.KindResource)))
+	add(d.endpointsSection())
+	add(d.missesSection())
+	add(d.outboundSection())
+	add(d.othersSection())
+	add(d.methodSection())
+	return out
+}
+
+func (d *Document) findingsSection(name, heading string, value int, found []analysis.Finding) *section {
+	s := &section{name: name, value: value, head: heading + "\n"}
+	for _, f := range found[:min(len(found), shownInFull)] {
+		s.items = append(s.items, findingBlock(f))
+	}
+	return s
+}
+
+// moreSection lists the findings that have no block of their own.
+func (d *Document) moreSection(name string, value int, found []analysis.Finding) *section {
+	if len(found) <= shownInFull {
+		return nil
+	}
+	found = found[shownInFull:]
+	head, foot := details(fmt.Sprintf("%s %s", thousands(len(found)), name))
+	return &section{name: name, value: value, head: head + findingsTable, foot: foot, items: findingRows(found)}
+}
+
+var findingsTable = table("llllr", "", "Endpoint", "Where", "base → head", "Seen")
+
+func findingRows(found []analysis.Finding) []string {
+	var rows []string
+	for _, f := range found {
+		rows = append(rows, row(Text(f.ID, 12), orWhole(Code(f.Endpoint, 80)), where(f), valuePair(f), seen(f)))
+	}
+	return rows
+}
+
+// findingBlock is one finding in full: what, where, how often, the values.
+func findingBlock(f analysis.Finding) string {
+	var b strings.Builder
+	b.WriteString("\n**" + orWhole(Code(f.Endpoint, 120)) + "** · " + where(f) + " · " + seen(f))
+	if f.Example != "" {
+		b.WriteString(" · first in " + Code(f.Example, 60))
+	}
+	if f.ID != "" {
+		b.WriteString(" · " + Text(f.ID, 12))
+	}
+	if !f.Gates {
+		b.WriteString(" · does not fail the check")
+	}
+	b.WriteByte('\n')
+	if f.Detail != "" {
+		b.WriteString("\n" + Text(f.Detail, 300) + "\n")
+	}
+	if lines := diffLines(f); len(lines) > 0 {
+		b.WriteString("\n" + Fence("diff", lines))
+	}
+	if f.Assisted {
+		b.WriteString("\nAn answer of the mock that this rests on was a guess.\n")
+	}
+	for i, c := range f.Consequences {
+		if i == 3 {
+			b.WriteString(fmt.Sprintf("- and %s\n", count(len(f.Consequences)-i, "more consequence")))
+			break
+		}
+		if i == 0 {
+			b.WriteString("\nFollows from it:\n\n")
+		}
+		b.WriteString("- " + orDash(Code(c.Endpoint, 80)) + " " + where(analysis.Finding{Address: c.Address, Change: c.Change}) + ", " + times(c.Count) + "\n")
+	}
+	return b.String()
+}
+
+// where names the place of a finding and what happened there.
+func where(f analysis.Finding) string {
+	var parts []string
+	if f.Call != "" {
+		parts = append(parts, Code(f.Call, 120))
+	}
+	if f.Address != "" {
+		parts = append(parts, Code(f.Address, 160))
+	}
+	return strings.Join(append(parts, whatChanged(f)), " ")
+}
+
+func seen(f analysis.Finding) string {
+	if f.Of > 0 {
+		return fmt.Sprintf("%s of %s", thousands(f.Count), count(f.Of, "request"))
+	}
+	return times(f.Count)
+}
+
+// valuePair shows both values on one line, for tables.
+func valuePair(f analysis.Finding) string {
+	return orDash(Code(f.Base, 60)) + " → " + orDash(Code(f.Head, 60))
+}
+
+// orWhole names findings that belong to no endpoint.
+func orWhole(endpoint string) string {
+	if endpoint == "" {
+		return "Whole service"
+	}
+	return endpoint
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+// diffLines shows the values of a finding as the lines of a diff. Values that
+// are empty because there is nothing on that side get no line.
+func diffLines(f analysis.Finding) []string {
+	if f.Base == "" && f.Head == "" {
+		return nil
+	}
+	var lines []string
+	if f.Address != "" {
+		lines = append(lines, "  "+visible(f.Address, 200))
+	}
+	if f.Recorded != "" && f.Recorded != f.Base {
+		lines = append(lines, "  recorded: "+visible(f.Recorded, 300))
+	}
+	if f.Base != "" || f.Change == analysis.ChangeValue {
+		lines = append(lines, "- "+visible(f.Base, 300))
+	}
+	if f.Head != "" || f.Change == analysis.ChangeValue {
+		lines = append(lines, "+ "+visible(f.Head, 300))
+	}
+	return lines
+}
+
+// latencySection shows the endpoints whose latency moved beyond noise.
+func (d *Document) latencySection() *section {
+	s := &section{
+		name: "endpoints beyond noise", value: 85,
+		head: "#### Latency beyond noise\n\n" + table("lrrrrr", "Endpoint", "Pairs", "Quantile", "base → head", "Change (95 % interval)", "Smallest visible change"),
+	}
+	for _, e := range d.beyondNoise() {
+		for _, q := range e.quantiles() {
+			if q.Verdict == analysis.Slower || q.Verdict == analysis.Faster {
+				s.items = append(s.items, row(Code(e.Endpoint.Endpoint, 100), thousands(e.Requests), q.Name,
+					millis(q.BaseMS)+" → "+millis(q.HeadMS), "**"+change(q.Ratio)+"** ("+interval(q.CI)+")", "±"+share(q.Detectable)))
+			}
+		}
+	}
+	return s
+}
+
+// endpointView is an endpoint with its quantiles named.
+type endpointView struct{ analysis.Endpoint }
+
+type quantileView struct {
+	Name string
+	analysis.Quantile
+}
+
+func (e endpointView) quantiles() []quantileView {
+	return []quantileView{{"p50", e.P50}, {"p90", e.P90}}
+}
+
+// beyondNoise returns the endpoints that are slower or faster, the largest
+// change first.
+func (d *Document) beyondNoise() []endpointView {
+	var out []endpointView
+	for _, e := range d.Endpoints {
+		if s := speedOf(e); s == analysis.Slower || s == analysis.Faster {
+			out = append(out, endpointView{e})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b endpointView) int {
+		switch x, y := a.P50.Ratio, b.P50.Ratio; {
+		case x > y:
+			return -1
+		case x < y:
+			return 1
+		}
+		return strings.Compare(a.Endpoint.Endpoint, b.Endpoint.Endpoint)
+	})
+	return out
+}
+
+// endpointsSection is the folded table of all endpoints.
+func (d *Document) endpointsSection() *section {
+	if len(d.Endpoints) == 0 {
+		return nil
+	}
+	head, foot := details("All " + count(len(d.Endpoints), "endpoint") + ": " + d.speeds())
+	s := &section{name: "endpoints", value: 40, foot: foot,
+		head: head + table("lrrrrl", "Endpoint", "Pairs", "p50", "p90", "p99 (not judged)", "Verdict")}
+	for _, e := range d.Endpoints {
+		verdict := speedWord(speedOf(e))
+		if e.Note != "" {
+			verdict += ": " + Text(e.Note, 120)
+		} else if e.P50.Detectable > 0 && speedOf(e) == analysis.Same {
+			verdict += " (would have seen ±" + share(e.P50.Detectable) + ")"
+		}
+		s.items = append(s.items, row(Code(e.Endpoint, 100), thousands(e.Requests),
+			millis(e.P50.BaseMS)+" → "+millis(e.P50.HeadMS), millis(e.P90.BaseMS)+" → "+millis(e.P90.HeadMS),
+			millis(e.P99.BaseMS)+" → "+millis(e.P99.HeadMS)+" ("+interval(e.P99.CI)+")", verdict))
+	}
+	return s
+}
+
+// speeds counts the endpoints by verdict: "1 slower, 7 same".
+func (d *Document) speeds() string {
+	counts := map[analysis.Speed]int{}
+	for _, e := range d.Endpoints {
+		counts[speedOf(e)]++
+	}
+	var parts []string
+	for _, s := range []analysis.Speed{analysis.Slower, analysis.Faster, analysis.Same, analysis.SpeedInconclusive} {
+		if n := counts[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// missesSection lists the calls of head that nothing recorded answers.
+func (d *Document) missesSection() *section {
+	head := d.Mock["head"]
+	if len(head.Misses) == 0 {
+		return nil
+	}
+	open, foot := details(count(len(head.Misses), "call") + " of head without a recorded answer")
+	s := &section{name: "calls without a recorded answer", value: 50, foot: foot,
+		head: open + table("lll", "Call", "Why", "Nearest recorded call")}
+	for _, m := range head.Misses {
+		nearest := "none"
+		if m.Nearest != nil {
+			nearest = Code(m.Nearest.Record, 60)
+			for i, diff := range m.Nearest.Differences {
+				if i == 3 {
+					nearest += ", " + ellipsis
+					break
+				}
+				nearest += ", " + Code(diff, 120)
+			}
+		}
+		s.items = append(s.items, row(orDash(Code(m.Call, 120)), orDash(Text(m.Reason, 120)), nearest))
+	}
+	return s
+}
+
+// outboundSection is the account of calls to each dependency.
+func (d *Document) outboundSection() *section {
+	if len(d.Outbound) == 0 {
+		return nil
+	}
+	open, foot := details("Calls to dependencies: " + count(len(d.Outbound), "route"))
+	s := &section{name: "routes of dependencies", value: 30, foot: foot,
+		head: open + table("lrrr", "Call", "Recorded", "base", "head")}
+	for _, o := range d.Outbound {
+		n := thousands(o.Head)
+		if o.Head != o.Base {
+			n = "**" + n + "**"
+		}
+		s.items = append(s.items, row(orDash(Code(o.Call, 120)), thousands(o.Recorded), thousands(o.Base), n))
+	}
+	return s
+}
+
+// othersSection folds what this change did not cause.
+func (d *Document) othersSection() *section {
+	found := d.others()
+	if len(found) == 0 {
+		return nil
+	}
+	open, foot := details(count(len(found), "difference") + " that this change did not cause")
+	s := &section{name: "differences of other causes", value: 20, foot: foot,
+		head: open + table("lllllr", "Cause", "Endpoint", "Where", "Recorded", "base → head", "Seen")}
+	for _, f := range found {
+		s.items = append(s.items, row(Text(causeOf(f.Cause), 40), orWhole(Code(f.Endpoint, 80)), where(f),
+			orDash(Code(f.Recorded, 60)), valuePair(f), seen(f)))
+	}
+	return s
+}
+
+// methodSection says how it was measured and what the run could have seen.
+func (d *Document) methodSection() *section {
+	open, foot := details("How this was measured")
+	s := &section{name: "notes on the method", value: 10, head: open, foot: foot}
+	for _, l := range d.method() {
+		s.items = append(s.items, "- "+Text(l, 400)+"\n")
+	}
+	return s
+}
+
+// method returns the facts behind the figures, one sentence each.
+func (d *Document) method() []string {
+	var out []string
+	l := d.Latency
+	if d.Noisy > 0 {
+		out = append(out, fmt.Sprintf("%s differed between two passes of base and %s only tested to stay in their class.", count(d.Noisy, "address"), isAre(d.Noisy)))
+	}
+	switch {
+	case l.Note != "":
+		out = append(out, l.Note)
+	case l.Rounds > 0:
+		out = append(out, fmt.Sprintf("Latency: %s in %s, base and head in random order within a pair, on the same machine.", count(l.Pairs, "pair"), count(l.Rounds, "round")))
+		if l.NoiseFloor > 0 {
+			out = append(out, fmt.Sprintf("Base differed from itself by %s in the control pass; nothing smaller is called a change.", share(l.NoiseFloor)))
+		}
+		if l.SendLagP99MS > 0 {
+			out = append(out, fmt.Sprintf("Requests were sent %s late at the median, %s at p99.", millis(l.SendLagP50MS), millis(l.SendLagP99MS)))
+		}
+		if l.Stopped != "" {
+			out = append(out, "Measuring ended: "+l.Stopped+".")
+		}
+		out = append(out, "p99 is shown with its interval and never judged at these sample sizes.")
+	}
+	for _, r := range d.Resources {
+		if r.Unavailable != "" {
+			out = append(out, fmt.Sprintf("Resources of %s: %s.", r.Arm, r.Unavailable))
+			continue
+		}
+		out = append(out, fmt.Sprintf("Resources of %s: %.1f s of processor time, %s at most, %s, ready after %s.", r.Arm, r.CPUSeconds, size(r.PeakBytes), count(r.Restarts, "restart"), millis(r.StartupMS)))
+	}
+	if len(d.Run.Stages) > 0 {
+		var stages []string
+		for _, s := range d.Run.Stages {
+			stages = append(stages, s.Name+" "+seconds(s.Seconds))
+		}
+		out = append(out, "Stages: "+strings.Join(stages, ", ")+".")
+	}
+	return append(out, d.Run.Notes...)
+}
+
+func isAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}

@@ -1,0 +1,405 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+)
+
+// Headline is the verdict in plain words, one line without markup, the name of
+// the service left out: "3 of 1,204 replayed responses changed, 1 endpoint is
+// slower".
+func (d *Document) Headline() string {
+	switch d.Verdict {
+	case analysis.Error:
+		if d.Failure != nil && d.Failure.Class == FailureCancelled {
+			return "not measured: the run was cancelled"
+		}
+		return "not measured: " + strings.TrimSuffix(d.failureMessage(), ".")
+	case analysis.Inconclusive:
+		if parts := d.changes(); len(parts) > 0 {
+			return strings.Join(parts, ", ") + "; the rest could not be judged"
+		}
+		return "the run could not tell whether anything changed"
+	}
+	if parts := d.changes(); len(parts) > 0 {
+		return strings.Join(parts, ", ")
+	}
+	latency := "latency within noise"
+	if d.Latency.Rounds == 0 || len(d.Endpoints) == 0 {
+		latency = "latency was not measured"
+	} else if d.undecided() > 0 {
+		latency = fmt.Sprintf("latency of %s could not be judged", count(d.undecided(), "endpoint"))
+	}
+	if d.Replayed == 1 {
+		return "the one replayed response matches, " + latency
+	}
+	return fmt.Sprintf("all %s replayed responses match, %s", thousands(d.Replayed), latency)
+}
+
+// changes says what is worth a reader's attention, most important first.
+func (d *Document) changes() []string {
+	var parts []string
+	if n := len(d.pick(analysis.KindCrash)); n > 0 {
+		parts = append(parts, "the service crashed "+times(n))
+	}
+	if found := d.pick(analysis.KindResponse); len(found) > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s replayed %s changed", thousands(d.Changed), thousands(d.Replayed), plural(d.Replayed, "response")))
+	}
+	if n := len(d.pick(analysis.KindOutbound)); n > 0 {
+		parts = append(parts, count(n, "change")+" in calls to dependencies")
+	}
+	var slower, faster []string
+	for _, f := range d.pick(analysis.KindLatency) {
+		if f.Change == analysis.ChangeFaster {
+			faster = append(faster, f.Endpoint)
+		} else {
+			slower = append(slower, f.Endpoint)
+		}
+	}
+	for _, e := range []struct {
+		names []string
+		word  string
+	}{{slower, "slower"}, {faster, "faster"}} {
+		slices.Sort(e.names)
+		if n := len(slices.Compact(e.names)); n == 1 {
+			parts = append(parts, "1 endpoint is "+e.word)
+		} else if n > 1 {
+			parts = append(parts, fmt.Sprintf("%d endpoints are %s", n, e.word))
+		}
+	}
+	if n := len(d.pick(analysis.KindResource)); n > 0 {
+		parts = append(parts, count(n, "change")+" in resource use")
+	}
+	return parts
+}
+
+// pick returns the findings of a kind that this pull request caused.
+func (d *Document) pick(kind analysis.Kind) []analysis.Finding {
+	var out []analysis.Finding
+	for _, f := range d.Findings {
+		if f.Kind == kind && f.Cause == analysis.CauseHead {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// others returns the findings that this pull request did not cause.
+func (d *Document) others() []analysis.Finding {
+	var out []analysis.Finding
+	for _, f := range d.Findings {
+		if f.Cause != analysis.CauseHead {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (d *Document) gating() int {
+	n := 0
+	for _, f := range d.Findings {
+		if f.Gates {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *Document) undecided() int {
+	n := 0
+	for _, e := range d.Endpoints {
+		if speedOf(e) == analysis.SpeedInconclusive {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *Document) failureMessage() string {
+	switch {
+	case d.Failure != nil && d.Failure.Message != "":
+		return d.Failure.Message
+	case d.Reason != "":
+		return d.Reason
+	}
+	return "the run broke"
+}
+
+// speedOf sums up the judged quantiles of an endpoint.
+func speedOf(e analysis.Endpoint) analysis.Speed {
+	for _, s := range []analysis.Speed{analysis.Slower, analysis.Faster, analysis.SpeedInconclusive} {
+		if e.P50.Verdict == s || e.P90.Verdict == s {
+			return s
+		}
+	}
+	return analysis.Same
+}
+
+// staleWorthSaying is the share of exchanges above which a stale snapshot is
+// the first thing a reader must know.
+const staleWorthSaying = 0.05
+
+func (d *Document) stale() bool { return d.Stale >= staleWorthSaying }
+
+func (d *Document) staleSentence() string {
+	return fmt.Sprintf("The snapshot is stale: base itself no longer gives the recorded answer for %s of the exchanges. Base and head are still compared with each other; record a new snapshot to compare with production as it is now.", share(d.Stale))
+}
+
+// whatChanged is a change in words, to follow the address.
+func whatChanged(f analysis.Finding) string {
+	switch f.Change {
+	case analysis.ChangeStatus:
+		return "changed"
+	case analysis.ChangeMissing:
+		return "went missing"
+	case analysis.ChangeExtra:
+		return "is new"
+	case analysis.ChangeType:
+		return "changed its type"
+	case analysis.ChangeLength:
+		return "changed its length"
+	case analysis.ChangeValue:
+		return "changed its value"
+	case analysis.ChangeOrder:
+		return "changed its order"
+	case analysis.ChangeClass:
+		return "is no longer a value of its kind"
+	case analysis.ChangeNewCall:
+		return "new call"
+	case analysis.ChangeMissingCall:
+		return "call no longer made"
+	case analysis.ChangeRepeatedCall:
+		return "call repeated"
+	case analysis.ChangeChangedCall:
+		return "call changed"
+	case analysis.ChangeReordered:
+		return "calls in another order"
+	case analysis.ChangeSlower:
+		return "slower"
+	case analysis.ChangeFaster:
+		return "faster"
+	case analysis.ChangeNoResponse:
+		return "no response"
+	case analysis.ChangeCrash:
+		return "the service crashed"
+	}
+	return visible(string(f.Change), 40)
+}
+
+// causeOf is a cause in words.
+func causeOf(c analysis.Cause) string {
+	switch c {
+	case analysis.CauseHead:
+		return "this change"
+	case analysis.CauseSnapshot:
+		return "stale snapshot"
+	case analysis.CauseNoise:
+		return "noise"
+	}
+	return visible(string(c), 40)
+}
+
+// kindOf is a kind of finding in words.
+func kindOf(k analysis.Kind) string {
+	switch k {
+	case analysis.KindResponse:
+		return "Responses"
+	case analysis.KindOutbound:
+		return "Calls to dependencies"
+	case analysis.KindLatency:
+		return "Latency"
+	case analysis.KindCrash:
+		return "Crashes"
+	case analysis.KindResource:
+		return "Resources"
+	}
+	return visible(string(k), 40)
+}
+
+// short is the part of a commit id that people read.
+func short(sha string) string {
+	sha = visible(sha, 64)
+	if len(sha) > 7 && strings.Trim(sha, "0123456789abcdef") == "" {
+		return sha[:7]
+	}
+	return sha
+}
+
+// refName is the branch of a commit as people write it, or "" when the commit
+// has no other name.
+func refName(c Commit) string {
+	if c.Ref == c.SHA {
+		return ""
+	}
+	return visible(strings.TrimPrefix(c.Ref, "refs/heads/"), 60)
+}
+
+// shortDigest keeps the algorithm and twelve digits.
+func shortDigest(digest string) string {
+	digest = visible(digest, 100)
+	if name, hex, found := strings.Cut(digest, ":"); found && len(hex) > 12 {
+		return name + ":" + hex[:12]
+	}
+	if len(digest) > 12 && strings.Trim(digest, "0123456789abcdef") == "" {
+		return digest[:12]
+	}
+	return digest
+}
+
+// age is the time between recording and run in days.
+func (d *Document) age() string {
+	if d.Snapshot.RecordedAt.IsZero() || d.Run.StartedAt.Before(d.Snapshot.RecordedAt) {
+		return ""
+	}
+	days := int(d.Run.StartedAt.Sub(d.Snapshot.RecordedAt) / (24 * time.Hour))
+	switch days {
+	case 0:
+		return "less than a day old"
+	case 1:
+		return "1 day old"
+	}
+	return thousands(days) + " days old"
+}
+
+// millis writes a duration in milliseconds with its unit.
+func millis(ms float64) string {
+	switch {
+	case math.IsNaN(ms) || math.IsInf(ms, 0) || ms < 0:
+		return "–"
+	case ms == 0:
+		return "–"
+	case ms < 0.01:
+		return fmt.Sprintf("%.0f µs", ms*1000)
+	case ms < 1:
+		return fmt.Sprintf("%.2f ms", ms)
+	case ms < 100:
+		return fmt.Sprintf("%.1f ms", ms)
+	case ms < 10000:
+		return thousands(int(math.Round(ms))) + " ms"
+	}
+	return fmt.Sprintf("%.1f s", ms/1000)
+}
+
+// seconds writes the length of a stage.
+func seconds(s float64) string {
+	switch {
+	case math.IsNaN(s) || math.IsInf(s, 0) || s < 0:
+		return "–"
+	case s < 10:
+		return fmt.Sprintf("%.1f s", s)
+	case s < 120:
+		return fmt.Sprintf("%.0f s", s)
+	}
+	return fmt.Sprintf("%d min %02d s", int(s)/60, int(s)%60)
+}
+
+// measured reports whether a ratio is one: zero stands for "not measured".
+func measured(ratio float64) bool {
+	return ratio > 0 && !math.IsInf(ratio, 0) && !math.IsNaN(ratio)
+}
+
+// change writes a ratio as a signed share: 1.25 is "+25 %".
+func change(ratio float64) string {
+	if !measured(ratio) {
+		return "–"
+	}
+	return signed((ratio - 1) * 100)
+}
+
+func signed(percent float64) string {
+	a := math.Abs(percent)
+	text := fmt.Sprintf("%.1f", a)
+	if a >= 9.95 {
+		text = thousands(int(math.Round(a)))
+	}
+	switch {
+	case strings.Trim(text, "0.") == "":
+		return "0 %"
+	case percent < 0:
+		return "−" + text + " %"
+	}
+	return "+" + text + " %"
+}
+
+// interval writes a confidence interval of ratios.
+func interval(ci [2]float64) string {
+	if !measured(ci[0]) || !measured(ci[1]) {
+		return "–"
+	}
+	low, high := change(ci[0]), change(ci[1])
+	return strings.TrimSuffix(low, " %") + " … " + high
+}
+
+// share writes a part of one as per cent.
+func share(x float64) string {
+	switch p := x * 100; {
+	case math.IsNaN(p) || math.IsInf(p, 0):
+		return "–"
+	case p > 0 && p < 0.1:
+		return "under 0.1 %"
+	case p >= 10 || p == math.Trunc(p):
+		return thousands(int(math.Round(p))) + " %"
+	default:
+		return fmt.Sprintf("%.1f %%", p)
+	}
+}
+
+// size writes a number of bytes.
+func size(bytes int64) string {
+	switch {
+	case bytes < 1<<10:
+		return fmt.Sprintf("%d B", bytes)
+	case bytes < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
+	case bytes < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+}
+
+// thousands groups the digits of n.
+func thousands(n int) string {
+	if n < 0 {
+		return "-" + thousands(-n)
+	}
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	if strings.HasSuffix(noun, "s") || strings.HasSuffix(noun, "sh") {
+		return noun + "es"
+	}
+	return noun + "s"
+}
+
+func count(n int, noun string) string { return thousands(n) + " " + plural(n, noun) }
+
+func times(n int) string {
+	switch n {
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return thousands(n) + " times"
+}
+
+func speedWord(s analysis.Speed) string {
+	if s == "" {
+		return "–"
+	}
+	return visible(string(s), 20)
+}
