@@ -17,8 +17,9 @@ const dialTimeout = 10 * time.Second
 
 var errNoRoute = errors.New("the request names no host")
 
-// Inbound is a reverse proxy in front of the service. It passes on everything
-// as it came, in the same spelling and order, and adds one thing: a
+// Inbound is a reverse proxy in front of the service, for HTTP/1.1 and for
+// HTTP/2 without TLS. It passes on everything as it came (HTTP/1.1 in the same
+// spelling and order), and adds one thing: a
 // traceparent to requests without one, so that the calls that the service
 // makes can be told apart. The recording shows the request without it.
 type Inbound struct {
@@ -44,9 +45,21 @@ func (in *Inbound) Serve(ctx context.Context, l net.Listener) error {
 	return serve(ctx, l, in.handle)
 }
 
-func (in *Inbound) handle(ctx context.Context, c net.Conn, drains *drains) {
+func (in *Inbound) handle(ctx context.Context, raw net.Conn, drains *drains) {
+	c := newPeeked(raw)
+	first, err := c.peek(drains, len(http2Preface))
+	if err != nil {
+		return
+	}
+	connection := in.recorder.connection()
+	if string(first) == http2Preface {
+		h2 := &streams{recorder: in.recorder, direction: traffic.Inbound, connection: connection, scheme: "http", authority: in.upstream,
+			dial: func(ctx context.Context, _ string) (net.Conn, error) { return in.dial(ctx) }}
+		h2.run(ctx, c, drains)
+		return
+	}
 	s := &session{
-		recorder: in.recorder, direction: traffic.Inbound, connection: in.recorder.connection(),
+		recorder: in.recorder, direction: traffic.Inbound, connection: connection,
 		ctx: ctx, client: c, direct: in.direct, fixed: true,
 	}
 	drains.add(s, s.drain)
@@ -54,14 +67,16 @@ func (in *Inbound) handle(ctx context.Context, c net.Conn, drains *drains) {
 	s.run()
 }
 
+func (in *Inbound) dial(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	return d.DialContext(ctx, "tcp", in.upstream)
+}
+
 func (in *Inbound) direct(h *head, _, target string) (route, error) {
 	_, target = originForm(target)
 	return route{
 		scheme: "http", authority: strings.ToLower(h.fields.Get("Host")), target: target, address: in.upstream,
-		dial: func(ctx context.Context) (net.Conn, error) {
-			d := net.Dialer{Timeout: dialTimeout}
-			return d.DialContext(ctx, "tcp", in.upstream)
-		},
+		dial: in.dial,
 		head: func(t *ticket) []byte { return withField(h.wire, "traceparent", t.traceparent) },
 	}, nil
 }

@@ -117,7 +117,7 @@ type gateway struct {
 // accept serves a new connection: a CONNECT first, or at once what is inside.
 func (g *gateway) accept(c *peeked) {
 	const connect = "CONNECT "
-	first, err := g.peek(c, len(connect))
+	first, err := c.peek(g.drains, len(connect))
 	if err != nil || string(first) != connect {
 		g.open(c, destination{})
 		return
@@ -149,27 +149,30 @@ type destination struct {
 	conn      net.Conn
 }
 
-// peek waits for n bytes of a connection that has asked for nothing yet: a
-// recorder that stops closes it.
-func (g *gateway) peek(c *peeked, n int) ([]byte, error) {
-	g.drains.add(c, func() { c.Close() })
-	defer g.drains.remove(c)
-	return c.r.Peek(n)
-}
-
 // open serves what the first byte announces: TLS or plain HTTP.
 func (g *gateway) open(c *peeked, to destination) {
-	first, err := g.peek(c, 1)
+	first, err := c.peek(g.drains, len(http2Preface))
 	switch {
 	case err != nil:
 	case first[0] == recordTypeHandshake:
 		g.openTLS(c, to)
+	case string(first) == http2Preface:
+		g.streams("http", to.authority, func(ctx context.Context, authority string) (net.Conn, error) {
+			if to.conn != nil {
+				return to.conn, nil
+			}
+			return g.dial(ctx, authority, "80", g.self)
+		}).run(g.ctx, c, g.drains)
 	default:
 		s := g.session(c)
 		s.fixed = to.conn != nil
 		s.direct = func(h *head, _, target string) (route, error) { return g.directPlain(h, target, to) }
 		g.run(s)
 	}
+}
+
+func (g *gateway) streams(scheme, authority string, dial func(context.Context, string) (net.Conn, error)) *streams {
+	return &streams{recorder: g.recorder, direction: traffic.Outbound, connection: g.connection, scheme: scheme, authority: authority, dial: dial}
 }
 
 func (g *gateway) session(c net.Conn) *session {
@@ -200,7 +203,7 @@ func (g *gateway) openTLS(c *peeked, to destination) {
 		if name == "" {
 			return nil, errNoRoute
 		}
-		if up, failed = g.dialTLS(name, to.conn, hello); failed != nil {
+		if up, failed = g.dialTLS(name, to.conn, hello.ServerName, hello.SupportedProtos); failed != nil {
 			return nil, failed
 		}
 		host, _ := traffic.SplitAuthority(name)
@@ -226,6 +229,17 @@ func (g *gateway) openTLS(c *peeked, to destination) {
 	}
 	defer up.Close()
 	authority := strings.TrimSuffix(strings.ToLower(name), ":443")
+	if client.ConnectionState().NegotiatedProtocol == "h2" {
+		used := false
+		g.streams("https", authority, func(context.Context, string) (net.Conn, error) {
+			if !used {
+				used = true
+				return up, nil
+			}
+			return g.dialTLS(name, nil, client.ConnectionState().ServerName, []string{"h2"})
+		}).run(g.ctx, client, g.drains)
+		return
+	}
 	s := g.session(client)
 	s.fixed = true
 	s.direct = func(h *head, _, t string) (route, error) {
@@ -253,7 +267,7 @@ func hostOr(h *head, fallback string) string {
 
 // dialTLS connects to an upstream with the name and the protocols that the
 // caller offers, as far as the recorder speaks them.
-func (g *gateway) dialTLS(authority string, raw net.Conn, hello *tls.ClientHelloInfo) (*tls.Conn, error) {
+func (g *gateway) dialTLS(authority string, raw net.Conn, serverName string, offered []string) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(g.ctx, dialTimeout)
 	defer cancel()
 	if raw == nil {
@@ -263,12 +277,12 @@ func (g *gateway) dialTLS(authority string, raw net.Conn, hello *tls.ClientHello
 		}
 	}
 	host, _ := traffic.SplitAuthority(authority)
-	if hello.ServerName != "" {
-		host = hello.ServerName
+	if serverName != "" {
+		host = serverName
 	}
 	var protos []string
-	for _, p := range hello.SupportedProtos {
-		if p == "http/1.1" {
+	for _, p := range offered {
+		if p == "h2" || p == "http/1.1" {
 			protos = append(protos, p)
 		}
 	}
