@@ -1,0 +1,237 @@
+package mock
+
+import (
+	"bytes"
+	"hash/maphash"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// form is the canonical form of a request: a flat list of tokens that is the
+// same for two requests that mean the same. The same code makes it for
+// recorded and for live requests.
+type form []token
+
+// token is one element of a form. Leaves carry values; all others are
+// structure.
+type token struct {
+	kind kind
+	text string
+}
+
+type kind byte
+
+const (
+	part    kind = 'p' // the beginning of a part of the request: "method", "path", "query", "header", "body"
+	member  kind = 'k' // the name of what follows: an object member, a query name, a header name
+	open    kind = '{'
+	shut    kind = '}'
+	list    kind = '['
+	listEnd kind = ']'
+	text    kind = 's' // a string value
+	number  kind = 'n' // a number, normalised
+	literal kind = 'l' // true, false or null
+	raw     kind = 'r' // bytes that are not looked into
+)
+
+// leaf reports whether the token carries a value.
+func (k kind) leaf() bool { return k == text || k == number || k == literal || k == raw }
+
+// signatureHeaders are the request headers that tell calls apart. An allow-list,
+// since a new header of a client library must not turn every call into a miss.
+var signatureHeaders = []string{"Content-Type", "Range", "Soapaction", "X-Amz-Target"}
+
+// canonicalizer makes forms. It is immutable and safe for concurrent use.
+type canonicalizer struct {
+	headers []string // canonical names, sorted
+}
+
+func newCanonicalizer(extra []string) *canonicalizer {
+	headers := slices.Clone(signatureHeaders)
+	headers = append(headers, extra...)
+	slices.SortFunc(headers, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return &canonicalizer{slices.CompactFunc(headers, strings.EqualFold)}
+}
+
+// form appends the canonical form of a request to dst[:0]. The dependency is
+// the name of the callee after normalisation.
+func (c *canonicalizer) form(dst form, dependency string, req *traffic.Request) form {
+	f := append(dst[:0], token{part, "authority"}, token{text, dependency}, token{part, "method"}, token{text, req.Method}, token{part, "path"})
+	for segment := range strings.SplitSeq(strings.TrimPrefix(req.Path(), "/"), "/") {
+		f = append(f, token{text, unescape(segment)})
+	}
+	if q := req.RawQuery(); q != "" {
+		f = append(f, token{part, "query"})
+		f = appendQuery(f, q)
+	}
+	f = append(f, token{part, "header"})
+	for _, name := range c.headers {
+		for _, value := range req.Header.Values(name) {
+			if strings.EqualFold(name, "Content-Type") {
+				if len(req.Body.Raw) == 0 {
+					continue // some clients name a type for no body
+				}
+				value = mediaType(value)
+			}
+			f = append(f, token{member, name}, token{text, value})
+		}
+	}
+	f = append(f, token{part, "body"})
+	return appendBody(f, req)
+}
+
+// mediaType cuts the parameters off, which say how a body is written
+// (boundary, charset) and not what it says.
+func mediaType(value string) string {
+	value, _, _ = strings.Cut(value, ";")
+	return strings.ToLower(strings.TrimSpace(value))
+}
+
+func unescape(segment string) string {
+	if strings.IndexByte(segment, '%') < 0 {
+		return segment
+	}
+	if s, err := url.PathUnescape(segment); err == nil {
+		return s
+	}
+	return segment
+}
+
+// appendQuery appends the pairs of a query or form as a sorted multimap: by
+// name, and the values of one name in their order.
+func appendQuery(f form, query string) form {
+	type pair struct{ name, value string }
+	pairs := make([]pair, 0, 8)
+	for piece := range strings.SplitSeq(query, "&") {
+		if piece == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(piece, "=")
+		pairs = append(pairs, pair{unescapeQuery(name), unescapeQuery(value)})
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	for _, p := range pairs {
+		f = append(f, token{member, p.name}, token{text, p.value})
+	}
+	return f
+}
+
+func unescapeQuery(s string) string {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return s
+	}
+	if u, err := url.QueryUnescape(s); err == nil {
+		return u
+	}
+	return s
+}
+
+// appendBody appends the body by its media type. What cannot be read as its
+// type says is taken as bytes.
+func appendBody(f form, req *traffic.Request) form {
+	if len(req.Body.Raw) == 0 {
+		return f
+	}
+	data, err := req.Body.Decoded()
+	if err != nil {
+		return append(f, token{raw, string(req.Body.Raw)})
+	}
+	return appendContent(f, req.Header.Get("Content-Type"), data)
+}
+
+func appendContent(f form, contentType string, data []byte) form {
+	media := mediaType(contentType)
+	switch {
+	case traffic.IsJSON(media) || strings.HasPrefix(media, "application/x-amz-json") || media == "" && looksLikeJSON(data):
+		if g, ok := appendJSON(f, string(data)); ok {
+			return g
+		}
+	case media == "application/x-www-form-urlencoded":
+		return appendQuery(f, string(data))
+	case strings.HasPrefix(media, "multipart/"):
+		if g, ok := appendMultipart(f, contentType, data); ok {
+			return g
+		}
+	}
+	return append(f, opaque(data))
+}
+
+func looksLikeJSON(data []byte) bool {
+	data = bytes.TrimLeft(data, " \t\r\n")
+	return len(data) > 0 && (data[0] == '{' || data[0] == '[')
+}
+
+// maxText is how long a body may be to be taken as one text value.
+const maxText = 4 << 10
+
+func opaque(data []byte) token {
+	if len(data) <= maxText && utf8.Valid(data) {
+		return token{text, string(bytes.TrimSpace(data))}
+	}
+	return token{raw, string(data)}
+}
+
+// appendMultipart appends the parts in order; their boundary, which clients
+// draw at random, is left out.
+func appendMultipart(f form, contentType string, data []byte) (form, bool) {
+	_, params, err := mime.ParseMediaType(contentType)
+	if err != nil || params["boundary"] == "" {
+		return f, false
+	}
+	kept := len(f)
+	f = append(f, token{list, ""})
+	r := multipart.NewReader(bytes.NewReader(data), params["boundary"])
+	for {
+		p, err := r.NextRawPart()
+		if err == io.EOF {
+			return append(f, token{listEnd, ""}), true
+		}
+		if err != nil {
+			return f[:kept], false
+		}
+		content, err := io.ReadAll(p)
+		if err != nil {
+			return f[:kept], false
+		}
+		partType := p.Header.Get("Content-Type")
+		f = append(f, token{open, ""}, token{member, "name"}, token{text, p.FormName()},
+			token{member, "filename"}, token{text, p.FileName()},
+			token{member, "type"}, token{text, mediaType(partType)}, token{member, "content"})
+		if strings.HasPrefix(mediaType(partType), "multipart/") {
+			f = append(f, opaque(content)) // parts within parts are not looked into, so depth costs nothing
+		} else {
+			f = appendContent(f, partType, content)
+		}
+		f = append(f, token{shut, ""})
+	}
+}
+
+// hash returns the hash of a form whose leaves are first passed through value,
+// which may be nil.
+func (f form) hash(seed maphash.Seed, value func(i int, t token) string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for i, t := range f {
+		s := t.text
+		if value != nil && t.kind.leaf() {
+			s = value(i, t)
+		}
+		h.WriteByte(byte(t.kind))
+		// The length keeps the border between two texts: "a","bc" and "ab","c"
+		// must differ.
+		if n := len(s); n < 0xff {
+			h.WriteByte(byte(n))
+		} else {
+			h.Write([]byte{0xff, byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
+		}
+		h.WriteString(s)
+	}
+	return h.Sum64()
+}

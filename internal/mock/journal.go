@@ -1,0 +1,100 @@
+package mock
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// record is a journalled call. Its exchange is complete once done.
+type record struct {
+	mu      sync.Mutex
+	x       *traffic.Exchange
+	entry   int32
+	call    *call // kept for misses, until they are explained
+	nearest bool  // the nearest recorded calls have been looked for
+}
+
+// arrival is what the listener knows of a call.
+type arrival struct {
+	connection string
+	start      time.Time
+}
+
+// decide finds the answer to a call and journals it. The id names it in the
+// journal.
+func (m *Mock) decide(req *traffic.Request, a arrival) (*record, outcome) {
+	c := m.index.newCall(req)
+	p, lane, by, others := m.attribute(c, a.connection)
+	p.settle.RLock()
+	defer p.settle.RUnlock()
+	ls := p.lane(m.index, lane)
+	if by == traffic.ByTrace {
+		ls.mu.Lock()
+		ls.entered = true
+		ls.mu.Unlock()
+	}
+	o := m.match(p, ls, c, others)
+	x := &traffic.Exchange{
+		Direction: traffic.Outbound, Lane: lane, Start: a.start, Request: *req,
+		Origin: traffic.Origin{Source: "mock", Connection: a.connection, Certainty: by},
+		Match:  &traffic.Match{Tier: o.tier, Pass: p.number, Reason: o.reason},
+	}
+	if o.entry != none {
+		x.Recorded = m.index.entries[o.entry].x.ID
+		x.Match.Record = x.Recorded
+	}
+	r := &record{x: x, entry: o.entry}
+	if o.tier == traffic.TierMiss {
+		r.call = c
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.live++
+	p.by[by]++
+	p.tiers[o.tier]++
+	p.byLane[lane]++
+	if by != traffic.ByNothing {
+		p.onConnection(a.connection, lane)
+	}
+	x.ID = fmt.Sprintf("%s-%d-out-%06d", m.opts.Arm, p.number, p.live)
+	if len(p.journal) < m.opts.MaxJournal {
+		p.journal = append(p.journal, r)
+	}
+	return r, o
+}
+
+// finish completes a journalled call with what was sent.
+func (r *record) finish(response *traffic.Response, failure traffic.Failure, firstByte, duration time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.x.Response, r.x.Failure, r.x.FirstByte, r.x.Duration = response, failure, firstByte, duration
+}
+
+// Calls returns the calls of a pass in the order of arrival. Each is complete
+// as of now: one whose answer is still being written has no Response yet. The
+// caller may change the exchanges, but not the bytes of their bodies. Misses
+// carry their nearest recorded calls.
+func (m *Mock) Calls(number uint32) []*traffic.Exchange {
+	m.mu.Lock()
+	p := m.passes[number]
+	m.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	journal := p.journal[:len(p.journal):len(p.journal)]
+	p.mu.Unlock()
+	calls := make([]*traffic.Exchange, len(journal))
+	for i, r := range journal {
+		m.explainMiss(r)
+		r.mu.Lock()
+		x, match := *r.x, *r.x.Match
+		r.mu.Unlock()
+		x.Match = &match
+		calls[i] = &x
+	}
+	return calls
+}

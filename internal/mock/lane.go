@@ -1,0 +1,216 @@
+package mock
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// laneState is what one pass knows of one lane: which recorded calls are used,
+// where the search for the next one starts, and the learned pairs of values.
+// Its lock is held for look-ups only, never across reading or writing a
+// connection, and never together with that of another lane.
+type laneState struct {
+	*laneRange
+
+	mu       sync.Mutex
+	used     []use             // by entry, from laneRange.from
+	cursor   map[uint64]int32  // by chain: no entry before this one is free
+	spent    map[uint64]*spent // by chain: what answers calls beyond the recorded ones
+	borrower map[int32]*laneState
+	lent     int
+	entered  bool
+	recorded map[string]string // live value -> recorded value
+
+	// The account. Borrowed counts calls answered by an entry of another lane;
+	// the owner may take the entry back, so it is changed from outside.
+	extra, missed int
+	borrowed      atomic.Int64
+	surplus       atomic.Int64 // borrowed once, then taken back: extra
+}
+
+// spent is a chain whose entries are all used.
+type spent struct {
+	entries []int32
+	again   int // answers given since
+}
+
+// use is what became of an entry.
+type use uint8
+
+const (
+	free use = iota
+	own      // answered a call of its lane
+	lent     // answered a call of another lane
+)
+
+func newLaneState(l *laneRange) *laneState {
+	return &laneState{laneRange: l, used: make([]use, l.len()), cursor: map[uint64]int32{}, spent: map[uint64]*spent{}, recorded: map[string]string{}}
+}
+
+// take uses up the next free entry of a chain for a call of this lane. It
+// takes back what was lent when nothing else is left. The caller holds mu.
+func (ls *laneState) take(c *chains, key uint64) int32 {
+	if i := ls.nextFree(c, key); i != none {
+		ls.used[int(i)-ls.from] = own
+		return i
+	}
+	if ls.lent == 0 {
+		return none
+	}
+	for i := c.first(key); i != none; i = c.next[i] {
+		if ls.used[int(i)-ls.from] == lent {
+			ls.reclaim(i)
+			return i
+		}
+	}
+	return none
+}
+
+// reclaim turns a lent entry into one of our own; the borrower's call becomes
+// one beyond the recorded ones. So the account does not depend on which lane
+// came first.
+func (ls *laneState) reclaim(i int32) {
+	ls.used[int(i)-ls.from] = own
+	ls.lent--
+	b := ls.borrower[i]
+	delete(ls.borrower, i)
+	b.borrowed.Add(-1)
+	b.surplus.Add(1)
+}
+
+// lend uses up the next free entry of a chain for a call of another lane. The
+// caller holds mu of this lane alone.
+func (ls *laneState) lend(c *chains, key uint64, to *laneState) int32 {
+	i := ls.nextFree(c, key)
+	if i == none {
+		return none
+	}
+	ls.used[int(i)-ls.from] = lent
+	ls.lent++
+	if ls.borrower == nil {
+		ls.borrower = map[int32]*laneState{}
+	}
+	ls.borrower[i] = to
+	to.borrowed.Add(1)
+	return i
+}
+
+func (ls *laneState) nextFree(c *chains, key uint64) int32 {
+	i, known := ls.cursor[key]
+	if !known {
+		i = c.first(key)
+	}
+	for i != none && ls.used[int(i)-ls.from] != free {
+		i = c.next[i]
+	}
+	ls.cursor[key] = i
+	return i
+}
+
+// exhausted returns the state of a chain whose entries are all used. The caller
+// holds mu.
+func (ls *laneState) exhausted(c *chains, key uint64) *spent {
+	s, ok := ls.spent[key]
+	if !ok {
+		s = &spent{}
+		for i := c.first(key); i != none; i = c.next[i] {
+			s.entries = append(s.entries, i)
+		}
+		ls.spent[key] = s
+	}
+	return s
+}
+
+// minEmbedded is the length from which a learned value is also replaced
+// inside a longer one.
+const minEmbedded = 6
+
+// learn notes that live stands for recorded in this lane. The caller holds mu.
+func (ls *laneState) learn(recorded, live string) {
+	if recorded != live && live != "" {
+		ls.recorded[live] = recorded
+	}
+}
+
+// toRecorded replaces learned live values in s by the recorded ones. The
+// caller holds mu.
+func (ls *laneState) toRecorded(s string) string {
+	if r, ok := ls.recorded[s]; ok {
+		return r
+	}
+	if len(s) <= minEmbedded {
+		return s
+	}
+	for live, recorded := range ls.recorded {
+		if len(live) >= minEmbedded && strings.Contains(s, live) {
+			s = strings.ReplaceAll(s, live, recorded)
+		}
+	}
+	return s
+}
+
+// pass is one replay against this mock, or the boot of the service.
+type pass struct {
+	number uint32
+
+	// settle is held for reading while a call is decided and journalled, and
+	// for writing while the account is drawn up.
+	settle sync.RWMutex
+	lanes  sync.Map // traffic.Lane -> *laneState
+
+	mu      sync.Mutex
+	active  []traffic.Lane          // in the order of entering
+	conns   map[string]traffic.Lane // lane of a client connection, "" once it is shared
+	journal []*record
+	live    int // calls that arrived, kept or not
+	by      map[traffic.Certainty]int
+	tiers   map[traffic.Tier]int
+	byLane  map[traffic.Lane]int
+}
+
+func newPass(number uint32) *pass {
+	return &pass{
+		number: number, conns: map[string]traffic.Lane{},
+		by: map[traffic.Certainty]int{}, tiers: map[traffic.Tier]int{}, byLane: map[traffic.Lane]int{},
+	}
+}
+
+// lane returns the state of a lane, making it at the first use.
+func (p *pass) lane(ix *index, name traffic.Lane) *laneState {
+	if ls, ok := p.lanes.Load(name); ok {
+		return ls.(*laneState)
+	}
+	l, ok := ix.lanes[name]
+	if !ok { // a lane without recorded calls
+		l = &laneRange{name: name, salt: laneSalt(name)}
+	}
+	ls, _ := p.lanes.LoadOrStore(name, newLaneState(l))
+	return ls.(*laneState)
+}
+
+func (p *pass) enter(name traffic.Lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.active = append(p.active, name)
+}
+
+func (p *pass) leave(name traffic.Lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, l := range p.active {
+		if l == name {
+			p.active = append(p.active[:i:i], p.active[i+1:]...) // a new array: readers keep theirs
+			return
+		}
+	}
+}
+
+// running returns the active lanes; the caller must not change the slice.
+func (p *pass) running() []traffic.Lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.active[:len(p.active):len(p.active)]
+}

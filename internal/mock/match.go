@@ -1,0 +1,213 @@
+package mock
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// call is a live request on its way through the tiers.
+type call struct {
+	req  *traffic.Request
+	dep  string // the dependency it means
+	form form
+	sig  uint64
+}
+
+// newCall brings a live request into its canonical form.
+func (ix *index) newCall(req *traffic.Request) *call {
+	c := &call{req: req, dep: ix.deps.resolve(req.Scheme, req.Authority)}
+	c.form = ix.canon.form(nil, c.dep, req)
+	c.sig = c.form.hash(ix.seed, nil)
+	return c
+}
+
+// outcome is what the tiers found: a tier and the entry that answers, or none.
+type outcome struct {
+	tier   traffic.Tier
+	entry  int32
+	reason string
+}
+
+// found is what one lane has for a call.
+type found struct {
+	tier  traffic.Tier
+	entry int32 // none when all are used
+	key   uint64
+	chain *chains
+}
+
+// match finds the recorded call that answers c in the lane of ls, tier by tier.
+// Each tier is a look-up by hash. others are lanes that the call may belong to
+// as well, when its own could not be told.
+func (m *Mock) match(p *pass, ls *laneState, c *call, others []traffic.Lane) outcome {
+	ls.mu.Lock()
+	f, known := m.index.inLane(ls, c, (*laneState).take)
+	ls.mu.Unlock()
+	if f.entry != none {
+		return outcome{tier: f.tier, entry: f.entry}
+	}
+	if known {
+		return m.again(ls, ls, c, f)
+	}
+	for _, name := range append(slices.Clone(others), traffic.LaneBackground, traffic.LaneBoot) {
+		if name == ls.name {
+			continue
+		}
+		owner := p.lane(m.index, name)
+		owner.mu.Lock()
+		f, known := m.index.inLane(owner, c, func(owner *laneState, chain *chains, key uint64) int32 {
+			return owner.lend(chain, key, ls)
+		})
+		owner.mu.Unlock()
+		if f.entry != none {
+			return outcome{tier: traffic.TierOtherLane, entry: f.entry, reason: fmt.Sprintf("recorded in lane %s", name)}
+		}
+		if known {
+			return m.again(ls, owner, c, f)
+		}
+	}
+	return m.elsewhere(ls, c)
+}
+
+// inLane tries the exact, bound and classed tiers in one lane. known says that
+// the lane has recorded calls like c, though all may be used. The caller holds
+// the lane's lock.
+func (ix *index) inLane(ls *laneState, c *call, take func(*laneState, *chains, uint64) int32) (f found, known bool) {
+	try := func(tier traffic.Tier, chain *chains, key uint64) bool {
+		if chain.first(key) == none {
+			return false
+		}
+		f, known = found{tier, take(ls, chain, key), key, chain}, true
+		return true
+	}
+	// A signature that the lane has is never answered from a looser tier, even
+	// when all its calls are used: the looser answer belongs to another call.
+	if try(traffic.TierExact, &ix.exact, laneKey(c.sig, ls.laneRange)) {
+		return f, true
+	}
+	if len(ls.recorded) > 0 {
+		sig := c.form.hash(ix.seed, func(_ int, t token) string { return ls.toRecorded(t.text) })
+		if sig != c.sig && try(traffic.TierBound, &ix.exact, laneKey(sig, ls.laneRange)) {
+			return f, true
+		}
+	}
+	return ix.inGroup(ls, c, take)
+}
+
+// inGroup tries the classed tier.
+func (ix *index) inGroup(ls *laneState, c *call, take func(*laneState, *chains, uint64) int32) (f found, known bool) {
+	f.entry = none
+	if !c.form.volatile() {
+		return f, false
+	}
+	key := laneKey(c.form.hash(ix.seed, classed), ls.laneRange)
+	if ix.classed.first(key) == none {
+		return f, false
+	}
+	g := ix.group(key)
+	for k := range g.masks {
+		candidates := g.masks[k].entries[c.form.hash(ix.seed, g.masks[k].value(ls.toRecorded))]
+		for _, i := range candidates {
+			if ls.used[int(i)-ls.from] == free && (f.entry == none || i < f.entry) {
+				f = found{tier: traffic.TierClassed, entry: i}
+				break
+			}
+		}
+		known = known || len(candidates) > 0
+	}
+	switch {
+	case f.entry != none:
+		// Through its own chain, so that a loan is noted as one.
+		e := &ix.entries[f.entry]
+		f.key, f.chain = laneKey(e.sig, e.lane), &ix.exact
+		f.entry = take(ls, f.chain, f.key)
+	case known || g.lone:
+		f = found{traffic.TierClassed, none, key, &ix.classed}
+		if known = true; g.lone {
+			f.entry = take(ls, f.chain, f.key)
+		}
+	}
+	if f.entry != none {
+		ix.learn(ls, f.entry, c)
+	}
+	return f, known
+}
+
+// learn pairs the volatile values of a call with those of the recorded one
+// that answers it, so that the next call that carries them is bound by them.
+func (ix *index) learn(ls *laneState, i int32, c *call) {
+	recorded := ix.form(nil, ix.entries[i].x)
+	for at, t := range c.form {
+		if at < len(recorded) && t.kind.leaf() && t.text != recorded[at].text && len(t.text) >= minVolatile {
+			ls.learn(recorded[at].text, t.text)
+		}
+	}
+}
+
+// again answers a call of ls beyond the recorded ones of owner by the policy
+// of its dependency.
+func (m *Mock) again(ls, owner *laneState, c *call, f found) outcome {
+	policy := m.opts.repeat(c.dep, c.req)
+	owner.mu.Lock()
+	s := owner.exhausted(f.chain, f.key)
+	n := len(s.entries)
+	i := s.entries[n-1]
+	if policy == RepeatCycle {
+		i = s.entries[s.again%n]
+	}
+	if policy != RepeatFail {
+		s.again++
+	}
+	owner.mu.Unlock()
+	recorded := fmt.Sprintf("%d such calls were recorded and all are used", n)
+	if n == 1 {
+		recorded = "one such call was recorded and it is used"
+	}
+	if policy == RepeatFail {
+		return m.miss(ls, "more calls than recorded: "+recorded)
+	}
+	ls.mu.Lock()
+	ls.extra++
+	ls.mu.Unlock()
+	return outcome{tier: traffic.TierRepeat, entry: i, reason: recorded + "; repeated by policy " + string(policy)}
+}
+
+// elsewhere answers a call that only other lanes made in the recording, if it
+// changes nothing and always got the same answer. It uses nothing up: the
+// lanes that own the calls must still find them.
+func (m *Mock) elsewhere(ls *laneState, c *call) outcome {
+	ix := m.index
+	i := ix.any.first(c.sig)
+	if i == none {
+		return m.miss(ls, m.whyUnknown(c))
+	}
+	name := ix.entries[i].lane.name
+	_, ambiguous := ix.ambiguous[c.sig]
+	switch {
+	case !safe(c.req):
+		return m.miss(ls, fmt.Sprintf("recorded in another lane only (%s), and %s may change something", name, c.req.Method))
+	case ambiguous:
+		return m.miss(ls, fmt.Sprintf("recorded in other lanes only (%s and more), with different answers", name))
+	}
+	ls.mu.Lock()
+	ls.extra++
+	ls.mu.Unlock()
+	return outcome{tier: traffic.TierOtherLane, entry: i, reason: fmt.Sprintf("recorded in lane %s, always with this answer", name)}
+}
+
+func (m *Mock) miss(ls *laneState, reason string) outcome {
+	ls.mu.Lock()
+	ls.missed++
+	ls.mu.Unlock()
+	return outcome{tier: traffic.TierMiss, entry: none, reason: reason}
+}
+
+// whyUnknown says in short why nothing recorded is like c.
+func (m *Mock) whyUnknown(c *call) string {
+	if !m.index.deps.recorded[c.dep] {
+		return fmt.Sprintf("no call to %s was recorded", c.dep)
+	}
+	return "no recorded call is like it"
+}

@@ -1,0 +1,133 @@
+package mock
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Options say how a mock matches and answers. The zero value is what a run
+// uses by default.
+type Options struct {
+	// Arm starts the ids of journal entries ("base", "head"); "mock" if empty.
+	Arm string
+	// OneLane treats the whole recording as one lane, for a mock that serves
+	// without a replayer.
+	OneLane bool
+	// Headers names further request headers that tell calls apart, beside the
+	// few that always do (see signatureHeaders).
+	Headers []string
+	// Repeat says, by dependency (host as recorded, without port), what a call
+	// gets when all recorded calls like it are used; "*" is for all others.
+	// Without an entry, safe methods repeat the last answer and others fail.
+	Repeat map[string]Repeat
+	// Latency says whether answers take as long as the recorded ones did.
+	Latency Latency
+	// Routes gives the route templates by which near misses are found.
+	Routes *traffic.Router
+	// MaxBody bounds the request bodies that are read; 64 MiB if zero. Larger
+	// requests are refused with status 413.
+	MaxBody int64
+	// MaxJournal bounds the calls kept for one pass; 1<<20 if zero. Calls
+	// beyond it are counted and answered, but not kept.
+	MaxJournal int
+	// Now is the clock; time.Now if nil.
+	Now func() time.Time
+	// Log receives what a run should not fail for; nothing is logged if nil.
+	Log *slog.Logger
+}
+
+// Repeat is a policy for calls beyond the recorded ones.
+type Repeat string
+
+// The policies.
+const (
+	RepeatLast  Repeat = "last"  // answer as the last recorded time
+	RepeatCycle Repeat = "cycle" // start again with the first answer
+	RepeatFail  Repeat = "fail"  // a miss
+)
+
+// Latency says how long answers take. The zero value answers at once.
+type Latency struct {
+	// Scale multiplies the recorded times to the first and last byte: 1 keeps
+	// them, 0 answers at once.
+	Scale float64
+	// EveryPass applies the scale to the boot and correctness passes (0 and 1)
+	// too; without it they answer at once, and only latency rounds wait.
+	EveryPass bool
+}
+
+const (
+	defaultMaxBody    = 64 << 20
+	defaultMaxJournal = 1 << 20
+)
+
+// Validate reports the first option that cannot be used.
+func (o Options) Validate() error {
+	for dependency, policy := range o.Repeat {
+		switch policy {
+		case RepeatLast, RepeatCycle, RepeatFail:
+		default:
+			return fmt.Errorf("mock.repeat.%s: %q is not a policy; use last, cycle or fail", dependency, policy)
+		}
+	}
+	if o.Latency.Scale < 0 || o.Latency.Scale > 1000 {
+		return fmt.Errorf("mock.latency.scale: %v must be between 0 and 1000", o.Latency.Scale)
+	}
+	for _, h := range o.Headers {
+		if h == "" || strings.ContainsAny(h, " :\r\n\t") {
+			return fmt.Errorf("mock.headers: %q is not a header name", h)
+		}
+	}
+	if o.MaxBody < 0 || o.MaxJournal < 0 {
+		return fmt.Errorf("mock: limits must not be negative")
+	}
+	return nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Arm == "" {
+		o.Arm = "mock"
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = defaultMaxBody
+	}
+	if o.MaxJournal == 0 {
+		o.MaxJournal = defaultMaxJournal
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// repeat returns the policy for a call.
+func (o *Options) repeat(dependency string, req *traffic.Request) Repeat {
+	host, _ := traffic.SplitAuthority(dependency)
+	for _, name := range []string{dependency, host, "*"} {
+		if policy, ok := o.Repeat[name]; ok {
+			return policy
+		}
+	}
+	if safe(req) {
+		return RepeatLast
+	}
+	return RepeatFail
+}
+
+// safe reports whether a request only reads, so that answering it twice
+// hides nothing.
+func safe(req *traffic.Request) bool {
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
+}
