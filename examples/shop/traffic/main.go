@@ -28,6 +28,7 @@ func main() {
 
 func run(out io.Writer) error {
 	base := flag.String("url", "http://127.0.0.1:8080", "`URL` of the shop")
+	host := flag.String("host", "shop.example.com", "`name` that callers know the shop by")
 	key := flag.String("token-key", os.Getenv("TOKEN_KEY"), "the `key` that customers' tokens are signed with")
 	sessions := flag.Int("sessions", 64, "`number` of sessions")
 	parallel := flag.Int("parallel", 3, "`number` of sessions at the same time")
@@ -49,6 +50,7 @@ func run(out io.Writer) error {
 			for n := range queue {
 				s := &session{
 					base:   *base,
+					host:   *host,
 					key:    []byte(*key),
 					number: n,
 					random: rand.New(rand.NewPCG(*seed, uint64(n))),

@@ -15,6 +15,7 @@ import (
 // thing after the other.
 type session struct {
 	base   string
+	host   string
 	key    []byte
 	number int
 	random *rand.Rand
@@ -64,6 +65,7 @@ func (s *session) send(ctx context.Context, want int, route, method, target stri
 	if err != nil {
 		return answer{}, err
 	}
+	req.Host = s.host
 	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
