@@ -21,6 +21,7 @@ type Store struct {
 	orders    []Order
 	byID      map[string]int // index into orders
 	customers map[string]Customer
+	made      map[string]int  // orders by id of customer
 	refunding map[string]bool // ids of orders whose money is on its way
 }
 
@@ -29,6 +30,7 @@ func NewStore(seed []Order) *Store {
 	s := &Store{
 		byID:      make(map[string]int),
 		customers: make(map[string]Customer),
+		made:      make(map[string]int),
 		refunding: make(map[string]bool),
 	}
 	for _, o := range seed {
@@ -45,6 +47,7 @@ func (s *Store) Add(o Order) {
 	s.orders = append(s.orders, o)
 	if o.Customer.ID != "" {
 		s.customers[o.Customer.ID] = o.Customer
+		s.made[o.Customer.ID]++
 	}
 }
 
@@ -139,12 +142,7 @@ func (s *Store) Customer(id string) (c Customer, orders int, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	c, ok = s.customers[id]
-	for _, o := range s.orders {
-		if ok && o.Customer.ID == id {
-			orders++
-		}
-	}
-	return c, orders, ok
+	return c, s.made[id], ok
 }
 
 // copyOf must be called with the lock held.
