@@ -29,6 +29,8 @@ type Options struct {
 	// that find the queue full are dropped and counted, so that a slow disk
 	// never slows the service.
 	Lossless bool
+	Sampling Sampling
+	Budget   Budget
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -47,7 +49,10 @@ func (o Options) Validate() error {
 	case o.QueueBytes < 0:
 		return fmt.Errorf("queue bytes %d: must not be negative", o.QueueBytes)
 	}
-	return nil
+	if err := o.Sampling.Validate(); err != nil {
+		return err
+	}
+	return o.Budget.Validate()
 }
 
 // Counts is the completeness line of a recording. At any moment
@@ -77,6 +82,8 @@ type Recorder struct {
 	opts   Options
 	now    func() time.Time
 	tracer *tracer
+	sample sampler
+	from   time.Time
 
 	mu          sync.Mutex
 	changed     *sync.Cond // the queue, or Active
@@ -89,6 +96,10 @@ type Recorder struct {
 	queued      int64 // bytes
 	closing     bool
 	failed      error // the first error of the sink
+	kept        int64 // exchanges and bytes handed to the sink
+	keptBytes   int64
+	full        chan struct{} // closed when the budget is used up
+	isFull      bool
 
 	drained chan struct{}
 }
@@ -107,10 +118,12 @@ func NewRecorder(sink Sink, opts Options) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: draw a trace id: %w", err)
 	}
-	r := &Recorder{sink: sink, opts: opts, now: opts.Now, tracer: tracer, drained: make(chan struct{})}
+	r := &Recorder{sink: sink, opts: opts, now: opts.Now, tracer: tracer, full: make(chan struct{}), drained: make(chan struct{})}
 	if r.now == nil {
 		r.now = time.Now
 	}
+	r.sample.Sampling = opts.Sampling
+	r.from = r.now()
 	r.changed = sync.NewCond(&r.mu)
 	go r.drain()
 	return r, nil
@@ -121,6 +134,21 @@ func (r *Recorder) Counts() Counts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.counts
+}
+
+// Full returns a channel that is closed once the budget is used up. Traffic
+// passes on as before, but is no longer kept.
+func (r *Recorder) Full() <-chan struct{} { return r.full }
+
+// spent marks the budget as used up when it is; r.mu must be held.
+func (r *Recorder) spent() bool {
+	b := r.opts.Budget
+	over := b.Exchanges > 0 && r.kept >= b.Exchanges || b.Bytes > 0 && r.keptBytes >= b.Bytes || b.Time > 0 && r.now().Sub(r.from) >= b.Time
+	if over && !r.isFull {
+		r.isFull = true
+		close(r.full)
+	}
+	return r.isFull
 }
 
 // Close waits until every exchange under way has ended and is stored, or ctx
@@ -215,6 +243,7 @@ type ticket struct {
 	lane *lane
 	// What else may own an outbound call, as of its start.
 	boot       bool
+	late       bool    // it began after the budget was used up
 	candidates []*lane // share its trace id
 	active     []*lane
 	lingering  []*lane
@@ -227,6 +256,7 @@ type ticket struct {
 // may be its lane. Every begin is followed by one end.
 func (r *Recorder) begin(x *traffic.Exchange) *ticket {
 	t := &ticket{r: r, x: x}
+	keep := x.Direction == traffic.Outbound || r.sample.keeps(&x.Request)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts.Seen++
@@ -241,9 +271,11 @@ func (r *Recorder) begin(x *traffic.Exchange) *ticket {
 			t.lane.traceparent = t.traceparent
 			t.lane.keys = append(t.lane.keys, traceKeys(traffic.Header{{Name: "Traceparent", Value: t.traceparent}})...)
 		}
+		t.lane.sampledOut = !keep || r.spent()
 		r.lanes.enter(t.lane)
 		return t
 	}
+	t.late = r.spent()
 	r.outbound++
 	x.ID = fmt.Sprintf("out-%06d", r.outbound)
 	t.boot = !r.lanes.seen
@@ -260,6 +292,13 @@ func (t *ticket) requestDone() {
 		request := t.x.Request
 		t.lane.complete(&request)
 	}
+}
+
+// leaveOut counts an inbound exchange as sampled out, with all it causes.
+func (t *ticket) leaveOut() {
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	t.lane.sampledOut = true
 }
 
 // end settles the lane and hands the exchange on. Nothing may change it
@@ -285,7 +324,7 @@ func (t *ticket) end() {
 		r.changed.Wait()
 	}
 	switch {
-	case t.lane != nil && t.lane.sampledOut:
+	case t.lane != nil && t.lane.sampledOut, t.lane == nil && t.late:
 		r.counts.SampledOut++
 		r.counts.Active--
 	case r.queued > 0 && r.queued+size > r.opts.QueueBytes:
@@ -300,6 +339,9 @@ func (t *ticket) end() {
 		}
 		r.queue = append(r.queue, x)
 		r.queued += size
+		r.kept++
+		r.keptBytes += size
+		r.spent()
 	}
 	r.changed.Broadcast()
 }
