@@ -1,0 +1,169 @@
+package transform
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/html"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// answerSpots visits the values of an answer that a client could send back.
+func answerSpots(x *traffic.Exchange, visit func(spot)) {
+	if x.Response == nil {
+		return
+	}
+	w := answerWalk{collection: collectionOf(&x.Request), visit: visit}
+	w.headers(x.Response.Header)
+	body := x.Response.Body
+	if len(body.Raw) == 0 || len(body.Raw) > maxBody {
+		return
+	}
+	plain, err := body.Decoded()
+	if err != nil || len(plain) > maxBody {
+		return
+	}
+	w.body(plain, traffic.MediaType(x.Response.Header))
+}
+
+type answerWalk struct {
+	collection string
+	visit      func(spot)
+}
+
+func (w *answerWalk) give(s spot) {
+	if s.value == "" {
+		return
+	}
+	if s.collection == "" {
+		s.collection = w.collection
+	}
+	w.visit(s)
+}
+
+// answerPlumbing are headers of answers that no client sends back.
+var answerPlumbing = []string{
+	"Date", "Server", "Cache-Control", "Content-Length", "Content-Type", "Content-Encoding", "Content-Security-Policy", "Vary",
+	"Connection", "Keep-Alive", "Transfer-Encoding", "Expires", "Age", "Via", "Strict-Transport-Security", "Traceparent", "Trailer",
+}
+
+func (w *answerWalk) headers(header traffic.Header) {
+next:
+	for _, f := range header {
+		for _, p := range answerPlumbing {
+			if strings.EqualFold(p, f.Name) {
+				continue next
+			}
+		}
+		path := traffic.At("response", "header", f.Name)
+		switch strings.ToLower(f.Name) {
+		case "set-cookie":
+			pair, _, _ := strings.Cut(f.Value, ";")
+			if name, value, ok := strings.Cut(pair, "="); ok {
+				name = strings.TrimSpace(name)
+				w.give(spot{path: traffic.At("response", "cookie", name), key: name, value: strings.TrimSpace(value)})
+			}
+		case "etag":
+			w.give(spot{path: path, key: f.Name, value: entityTag(f.Value)})
+		case "location", "content-location":
+			w.give(spot{path: path, key: f.Name, value: f.Value})
+			w.url(f.Value, path)
+		case "link": // <https://…?cursor=…>; rel="next", …
+			for i, link := range strings.Split(f.Value, ",") {
+				address, _, _ := strings.Cut(link, ">")
+				w.url(strings.Trim(address, " <"), path.Elem(i))
+			}
+		default:
+			w.give(spot{path: path, key: f.Name, value: f.Value})
+		}
+	}
+}
+
+// url visits the path segments, query values and fragment values of a URL.
+func (w *answerWalk) url(text string, base traffic.Path) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return
+	}
+	before := ""
+	for i, raw := range strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/") {
+		if value, err := url.PathUnescape(raw); err == nil {
+			w.give(spot{path: base.Child("path").Elem(i), key: before, segment: true, value: value})
+			before = value
+		}
+	}
+	w.pairs(u.RawQuery, base.Child("query"))
+	if strings.Contains(u.Fragment, "=") {
+		w.pairs(u.EscapedFragment(), base.Child("fragment"))
+	}
+}
+
+func (w *answerWalk) pairs(raw string, base traffic.Path) {
+	for pair := range strings.SplitSeq(raw, "&") {
+		rawKey, rawValue, _ := strings.Cut(pair, "=")
+		key, errKey := url.QueryUnescape(rawKey)
+		value, errValue := url.QueryUnescape(rawValue)
+		if errKey == nil && errValue == nil {
+			w.give(spot{path: base.Child(key), key: key, value: value})
+		}
+	}
+}
+
+func (w *answerWalk) body(plain []byte, mediaType string) {
+	base := traffic.At("response", "body")
+	switch {
+	case mediaType == "text/html" || mediaType == "application/xhtml+xml":
+		w.html(plain, base)
+		return
+	case mediaType == "application/x-www-form-urlencoded":
+		w.pairs(string(plain), base)
+		return
+	case traffic.IsJSON(mediaType) || mediaType == "" || mediaType == "text/plain":
+		isJSON := jsonLeaves(plain, base, func(l leaf) {
+			s := spot{path: l.path, key: l.key, parent: l.parent, value: l.text(plain), number: l.number}
+			w.give(s)
+			if !l.number && strings.Contains(s.value, "/") && (strings.HasPrefix(s.value, "/") || strings.Contains(s.value, "://")) {
+				w.url(s.value, l.path.Child("url"))
+			}
+		})
+		if isJSON {
+			return
+		}
+	}
+	if len(plain) <= 8<<10 && utf8.Valid(plain) {
+		w.give(spot{path: base, key: "token", value: strings.TrimSpace(string(plain))})
+	}
+}
+
+// html visits hidden form fields and meta tags, where pages keep the tokens
+// that the next form must send, and the query values of links and form actions.
+func (w *answerWalk) html(plain []byte, base traffic.Path) {
+	z := html.NewTokenizer(bytes.NewReader(plain))
+	links := 0
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			return
+		case html.StartTagToken, html.SelfClosingTagToken:
+		default:
+			continue
+		}
+		token := z.Token()
+		attribute := make(map[string]string, len(token.Attr))
+		for _, a := range token.Attr {
+			attribute[a.Key] = a.Val
+		}
+		switch token.Data {
+		case "input":
+			w.give(spot{path: base.Child("input").Child(attribute["name"]), key: attribute["name"], value: attribute["value"]})
+		case "meta":
+			w.give(spot{path: base.Child("meta").Child(attribute["name"]), key: attribute["name"], value: attribute["content"]})
+		case "a", "form":
+			w.url(attribute["href"]+attribute["action"], base.Child("link").Elem(links))
+			links++
+		}
+	}
+}

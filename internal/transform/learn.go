@@ -1,0 +1,220 @@
+package transform
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Bindings are what [Learn] found. They are read-only and may be shared by any
+// number of rewriters.
+type Bindings struct {
+	uses    map[string][]string // exchange id -> identities that its request holds
+	sources map[string][]source // exchange id -> values that its answer gave first
+	needs   map[string][]string // exchange id -> ids whose answers it uses
+	learned []Learned
+	// outbound says that outbound calls were seen too, so that it is known
+	// which values reach dependencies.
+	outbound bool
+}
+
+// source is a place in an answer that gives a bound value.
+type source struct {
+	path     traffic.Path
+	identity string
+}
+
+// Learned is one binding, for people.
+type Learned struct {
+	// From is the place in the answer of exchange Source that gave the value,
+	// To the place in the request of exchange Use that sent it back; an
+	// outbound call that held it is named by its own id.
+	Source string       `json:"source"`
+	From   traffic.Path `json:"from"`
+	Use    string       `json:"use"`
+	To     traffic.Path `json:"to"`
+}
+
+// Learned lists the bindings by use. The values themselves are not in it.
+func (b *Bindings) Learned() []Learned { return slices.Clone(b.learned) }
+
+// Needs returns the IDs of the exchanges whose live answers the exchange with
+// this ID uses, in recorded order.
+func (b *Bindings) Needs(id string) []string { return b.needs[id] }
+
+// Learn finds values that were first seen in a recorded answer and later in a
+// request; see the package comment for the rule. Outbound exchanges may be
+// among the recorded ones: values that reach them are bound for the mock, but
+// nothing in them is ever a source, because the mock answers as recorded.
+func Learn(recorded []*traffic.Exchange, opts Options) (*Bindings, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	l := newLearner(recorded, opts)
+	l.collectUsed()
+	for _, x := range l.requests {
+		l.answersUntil(x.Start)
+		l.request(x)
+	}
+	l.finish()
+	return l.bindings, nil
+}
+
+// maxSources bounds how many answers one value is followed through: the first
+// that gave it and the latest ones.
+const maxSources = 4
+
+type learner struct {
+	opts     Options
+	bindings *Bindings
+	requests []*traffic.Exchange // by start
+	answers  []*traffic.Exchange // inbound with an answer, by its end
+	order    map[string]int      // inbound id -> position by start
+
+	used  map[string]bool     // identities that any request holds
+	own   map[string]bool     // identities that a request held before any answer did
+	given map[string][]giver  // identity -> answers that gave it
+	paths map[string][]source // exchange id -> all sources, before it is known which are used
+	taken map[[2]string]bool  // (source id, identity) that some use takes
+}
+
+type giver struct {
+	id   string
+	path traffic.Path
+}
+
+func end(x *traffic.Exchange) time.Time { return x.Start.Add(x.Duration) }
+
+func newLearner(recorded []*traffic.Exchange, opts Options) *learner {
+	l := &learner{
+		opts: opts,
+		bindings: &Bindings{
+			uses: make(map[string][]string), sources: make(map[string][]source), needs: make(map[string][]string),
+		},
+		order: make(map[string]int), used: make(map[string]bool), own: make(map[string]bool),
+		given: make(map[string][]giver), paths: make(map[string][]source), taken: make(map[[2]string]bool),
+	}
+	for _, x := range recorded {
+		l.requests = append(l.requests, x)
+		if x.Direction == traffic.Outbound {
+			l.bindings.outbound = true
+		} else if x.Response != nil {
+			l.answers = append(l.answers, x)
+		}
+	}
+	slices.SortStableFunc(l.requests, func(a, b *traffic.Exchange) int { return a.Start.Compare(b.Start) })
+	slices.SortStableFunc(l.answers, func(a, b *traffic.Exchange) int { return cmp.Or(end(a).Compare(end(b)), a.Start.Compare(b.Start)) })
+	for i, x := range l.requests {
+		if x.Direction != traffic.Outbound {
+			l.order[x.ID] = i
+		}
+	}
+	return l
+}
+
+// identities visits every identity that a spot of a request may stand for: of
+// the whole value, and of the words within it.
+func identities(s spot, visit func(string)) {
+	if identity, ok := s.identity(); ok {
+		visit(identity)
+	}
+	words(s.value, func(word string) {
+		if distinctive(spot{key: s.key, value: word}) {
+			visit(word)
+		}
+	})
+}
+
+// collectUsed notes all identities in requests, so that the far more values of
+// answers that nobody sends back take no memory.
+func (l *learner) collectUsed() {
+	for _, x := range l.requests {
+		rewriteRequest(&x.Request, func(s spot) (string, bool) {
+			identities(s, func(identity string) { l.used[identity] = true })
+			return "", false
+		})
+	}
+}
+
+// answersUntil takes in the answers that were complete at t.
+func (l *learner) answersUntil(t time.Time) {
+	for len(l.answers) > 0 && !end(l.answers[0]).After(t) {
+		x := l.answers[0]
+		l.answers = l.answers[1:]
+		seen := make(map[string]bool)
+		answerSpots(x, func(s spot) {
+			identity, ok := s.identity()
+			if !ok || !l.used[identity] || l.own[identity] || seen[identity] || l.opts.forbids(s.path) {
+				return
+			}
+			seen[identity] = true
+			givers := l.given[identity]
+			if len(givers) == maxSources {
+				givers = slices.Delete(givers, 1, 2)
+			}
+			l.given[identity] = append(givers, giver{x.ID, s.path})
+			l.paths[x.ID] = append(l.paths[x.ID], source{s.path, identity})
+		})
+	}
+}
+
+// request binds the values of a request that an answer gave before, and notes
+// the others as the client's own.
+func (l *learner) request(x *traffic.Exchange) {
+	lane := x.ID
+	if x.Direction == traffic.Outbound {
+		lane = string(x.Lane) // its values matter to the mock in the lane that it belongs to
+	}
+	position, known := l.order[lane]
+	bound := make(map[string]bool)
+	rewriteRequest(&x.Request, func(s spot) (string, bool) {
+		identities(s, func(identity string) {
+			givers := l.given[identity]
+			if len(givers) == 0 {
+				if x.Direction != traffic.Outbound {
+					l.own[identity] = true
+				}
+				return
+			}
+			if bound[identity] || !known || l.opts.forbids(s.path) {
+				return
+			}
+			bound[identity] = true
+			used := false
+			for _, g := range givers {
+				if at, ok := l.order[g.id]; !ok || at >= position {
+					continue
+				}
+				used = true
+				l.taken[[2]string{g.id, identity}] = true
+				if !slices.Contains(l.bindings.needs[lane], g.id) {
+					l.bindings.needs[lane] = append(l.bindings.needs[lane], g.id)
+				}
+			}
+			if !used {
+				return
+			}
+			if x.Direction != traffic.Outbound {
+				l.bindings.uses[lane] = append(l.bindings.uses[lane], identity)
+			}
+			l.bindings.learned = append(l.bindings.learned, Learned{Source: givers[0].id, From: givers[0].path, Use: x.ID, To: s.path})
+		})
+		return "", false
+	})
+}
+
+// finish keeps the sources that some use takes.
+func (l *learner) finish() {
+	for id, sources := range l.paths {
+		for _, s := range sources {
+			if l.taken[[2]string{id, s.identity}] {
+				l.bindings.sources[id] = append(l.bindings.sources[id], s)
+			}
+		}
+	}
+	for _, needs := range l.bindings.needs {
+		slices.SortFunc(needs, func(a, b string) int { return l.order[a] - l.order[b] })
+	}
+}

@@ -1,0 +1,195 @@
+package transform
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Options says how recorded requests are made to fit. The zero value learns
+// bindings and changes nothing else.
+type Options struct {
+	// JWT gives the keys for signing tokens anew.
+	JWT []JWTRule `yaml:"jwt" json:"jwt,omitempty"`
+	// Headers are applied in order, after everything else.
+	Headers []HeaderRule `yaml:"headers" json:"headers,omitempty"`
+	// Forbid names places, in answers or in requests, whose values are never
+	// bound.
+	Forbid []traffic.Pattern `yaml:"forbid" json:"forbid,omitempty"`
+	// Keep picks the inbound exchanges that are replayed; nil keeps all.
+	Keep *Filter `yaml:"keep" json:"keep,omitempty"`
+	// Router names endpoints in filters; nil has no templates of its own.
+	Router *traffic.Router `yaml:"-" json:"-"`
+	// Now is the clock; nil is the system's.
+	Now func() time.Time `yaml:"-" json:"-"`
+}
+
+// HeaderRule changes one header of each request that When picks. Exactly one
+// of Set, Remove and Replace is given.
+type HeaderRule struct {
+	Name string `yaml:"name" json:"name"`
+	// Set gives the header this value and adds it where it is missing.
+	Set *string `yaml:"set" json:"set,omitempty"`
+	// Remove drops all fields of the name.
+	Remove bool `yaml:"remove" json:"remove,omitempty"`
+	// Replace is a regular expression; each match in a value becomes With, in
+	// which $1 stands for the first group.
+	Replace string  `yaml:"replace" json:"replace,omitempty"`
+	With    string  `yaml:"with" json:"with,omitempty"`
+	When    *Filter `yaml:"when" json:"when,omitempty"`
+}
+
+// Validate returns one line for each mistake, joined, or nil.
+func (o Options) Validate() error {
+	var errs []error
+	for i, rule := range o.JWT {
+		if err := rule.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("jwt[%d]: %w", i, err))
+		}
+	}
+	for i, rule := range o.Headers {
+		if err := rule.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("headers[%d]: %w", i, err))
+		}
+	}
+	if o.Keep != nil {
+		if _, err := o.Keep.compile(o.Router); err != nil {
+			errs = append(errs, fmt.Errorf("keep%w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r HeaderRule) validate() error {
+	given := 0
+	for _, is := range []bool{r.Set != nil, r.Remove, r.Replace != ""} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case r.Name == "" || strings.ContainsAny(r.Name, " :\r\n\t"):
+		return fmt.Errorf("name %q is not a header name", r.Name)
+	case given != 1:
+		return fmt.Errorf("%s: give exactly one of set, remove and replace", r.Name)
+	case r.Set != nil && strings.ContainsAny(*r.Set, "\r\n"), strings.ContainsAny(r.With, "\r\n"):
+		return fmt.Errorf("%s: a header value cannot hold a line break", r.Name)
+	}
+	if _, err := regexp.Compile(r.Replace); err != nil {
+		return fmt.Errorf("%s: replace: %w", r.Name, err)
+	}
+	if r.When != nil {
+		if _, err := r.When.compile(nil); err != nil {
+			return fmt.Errorf("%s: when%w", r.Name, err)
+		}
+	}
+	return nil
+}
+
+// Select returns the exchanges that Keep picks, in their order. Outbound ones
+// stay when the inbound exchange of their lane does, and so do those of no
+// particular lane.
+func (o Options) Select(recorded []*traffic.Exchange) ([]*traffic.Exchange, error) {
+	if o.Keep == nil {
+		return recorded, nil
+	}
+	match, err := o.Keep.compile(o.Router)
+	if err != nil {
+		return nil, fmt.Errorf("keep%w", err)
+	}
+	dropped := make(map[traffic.Lane]bool)
+	for _, x := range recorded {
+		if x.Direction != traffic.Outbound && !match(x) {
+			dropped[traffic.Lane(x.ID)] = true
+		}
+	}
+	var kept []*traffic.Exchange
+	for _, x := range recorded {
+		lane := x.Lane
+		if x.Direction != traffic.Outbound {
+			lane = traffic.Lane(x.ID)
+		}
+		if !dropped[lane] {
+			kept = append(kept, x)
+		}
+	}
+	return kept, nil
+}
+
+func (o Options) forbids(path traffic.Path) bool {
+	for _, p := range o.Forbid {
+		if p.Covers(path) {
+			return true
+		}
+	}
+	return false
+}
+
+// compiled is Options made ready for use.
+type compiled struct {
+	jwt    []signer
+	rules  []headerRule
+	now    func() time.Time
+	tokens *tokenCache
+}
+
+type headerRule struct {
+	HeaderRule
+	pattern *regexp.Regexp
+	when    func(*traffic.Exchange) bool
+}
+
+func (o Options) compile() compiled {
+	c := compiled{now: o.Now, tokens: newTokenCache()}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	for _, rule := range o.JWT {
+		if s, err := rule.signer(); err == nil {
+			c.jwt = append(c.jwt, s)
+		}
+	}
+	for _, rule := range o.Headers {
+		if rule.validate() != nil {
+			continue
+		}
+		h := headerRule{HeaderRule: rule, pattern: regexp.MustCompile(rule.Replace)}
+		if rule.When != nil {
+			h.when, _ = rule.When.compile(o.Router)
+		}
+		c.rules = append(c.rules, h)
+	}
+	return c
+}
+
+// headers applies the header rules that pick the recorded exchange.
+func (c *compiled) headers(recorded *traffic.Exchange, req *traffic.Request) *traffic.Request {
+	out := req
+	for _, rule := range c.rules {
+		if rule.when != nil && !rule.when(recorded) {
+			continue
+		}
+		if out == req {
+			clone := *req
+			clone.Header = req.Header.Clone()
+			out = &clone
+		}
+		switch {
+		case rule.Remove:
+			out.Header.Del(rule.Name)
+		case rule.Set != nil:
+			out.Header.Set(rule.Name, *rule.Set)
+		default:
+			for i, f := range out.Header {
+				if strings.EqualFold(f.Name, rule.Name) {
+					out.Header[i].Value = rule.pattern.ReplaceAllString(f.Value, rule.With)
+				}
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,110 @@
+package transform
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Preflight says, before anything is sent, what becomes of the signed tokens in
+// the recorded requests. Each token is counted once.
+type Preflight struct {
+	Tokens     int // JSON web tokens found in headers and cookies
+	WasExpired int // had expired when they were recorded; they stay so
+	Expired    int // have expired since
+	Bound      int // will be replaced by what a live answer gives
+	Resigned   int // will be signed anew
+	Left       int // have expired since and go out as recorded
+	// FirstLeft is the request with the first token that is left, as
+	// "GET /v1/orders (x0003)".
+	FirstLeft string
+}
+
+// Check looks at the tokens of recorded inbound requests as they are now.
+func Check(recorded []*traffic.Exchange, b *Bindings, opts Options) Preflight {
+	if b == nil {
+		b = &Bindings{}
+	}
+	c := opts.compile()
+	now := c.now()
+	var p Preflight
+	seen := make(map[string]bool)
+	for _, x := range recorded {
+		if x.Direction == traffic.Outbound {
+			continue
+		}
+		eachToken(&x.Request, func(header, cookie, token string) {
+			_, claims, ok := jwtParts(token)
+			if !ok || seen[token] {
+				return
+			}
+			seen[token] = true
+			p.Tokens++
+			expired, was := expiredAt(claims, now), expiredAt(claims, x.Start)
+			switch {
+			case was:
+				p.WasExpired++
+			case expired:
+				p.Expired++
+			}
+			switch {
+			case slices.Contains(b.uses[x.ID], token):
+				p.Bound++
+			case slices.ContainsFunc(c.jwt, func(s signer) bool { return s.takes(header, cookie) }):
+				p.Resigned++
+			case expired && !was:
+				p.Left++
+				if p.FirstLeft == "" {
+					p.FirstLeft = fmt.Sprintf("%s %s (%s)", x.Request.Method, x.Request.Path(), x.ID)
+				}
+			}
+		})
+	}
+	return p
+}
+
+// String is one or two lines for people; empty when there are no tokens.
+func (p Preflight) String() string {
+	if p.Tokens == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%d tokens in requests: %d expired since the recording, %d had expired before; %d come from live answers, %d are signed anew",
+		p.Tokens, p.Expired, p.WasExpired, p.Bound, p.Resigned)
+	if p.Left > 0 {
+		text += fmt.Sprintf("\n%d expired tokens go out as recorded and will likely be refused, first %s; give a key under replay.jwt", p.Left, p.FirstLeft)
+	}
+	return text
+}
+
+func (s *signer) takes(header, cookie string) bool {
+	if cookie != "" {
+		return s.Cookie == cookie
+	}
+	return s.Header != "" && strings.EqualFold(s.Header, header)
+}
+
+// eachToken visits what may be a token in the headers and cookies of a request.
+func eachToken(req *traffic.Request, visit func(header, cookie, token string)) {
+	for _, f := range req.Header {
+		if !strings.EqualFold(f.Name, "Cookie") {
+			_, credential := splitCredential(f)
+			visit(f.Name, "", credential)
+			continue
+		}
+		for pair := range strings.SplitSeq(f.Value, ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+			visit(f.Name, name, value)
+		}
+	}
+}
+
+func expiredAt(claims []byte, t time.Time) bool {
+	var times struct {
+		Exp float64 `json:"exp"`
+	}
+	return json.Unmarshal(claims, &times) == nil && times.Exp > 0 && float64(t.Unix()) >= times.Exp
+}

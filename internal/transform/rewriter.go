@@ -1,0 +1,159 @@
+package transform
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Rewriter makes recorded requests fit one arm, and learns from the answers of
+// that arm. Each arm and pass needs one of its own. It is safe for concurrent
+// use.
+type Rewriter struct {
+	bindings *Bindings
+	opts     compiled
+
+	mu   sync.Mutex
+	live map[string]string // identity -> live value
+}
+
+// NewRewriter returns a rewriter that has seen no live answer yet. b may be nil
+// for none. The options must be valid: rules that [Options.Validate] rejects
+// are left out.
+func NewRewriter(b *Bindings, opts Options) *Rewriter {
+	if b == nil {
+		b = &Bindings{}
+	}
+	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string)}
+}
+
+// Needs returns the IDs of the recorded exchanges whose live answers the
+// exchange with this ID uses.
+func (r *Rewriter) Needs(id string) []string { return r.bindings.Needs(id) }
+
+// Request returns what to send in the place of a recorded request: learned
+// values first, then credentials, then header rules. It never changes its
+// argument, and returns a part of it when there is nothing to change.
+func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
+	req := &recorded.Request
+	pairs := r.resolved(recorded.ID)
+	if len(pairs) > 0 {
+		req = rewriteRequest(req, func(s spot) (string, bool) { return replaceIn(s, pairs) })
+	}
+	req = r.opts.credentials(recorded, req)
+	return r.opts.headers(recorded, req)
+}
+
+// resolved returns the live values of identities that the request of an
+// exchange holds, where they differ from the recorded ones.
+func (r *Rewriter) resolved(id string) map[string]string {
+	uses := r.bindings.uses[id]
+	if len(uses) == 0 {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var pairs map[string]string
+	for _, identity := range uses {
+		if live, ok := r.live[identity]; ok && live != recordedValue(identity) {
+			if pairs == nil {
+				pairs = make(map[string]string)
+			}
+			pairs[identity] = live
+		}
+	}
+	return pairs
+}
+
+// replaceIn returns the value of a spot with live values in it.
+func replaceIn(s spot, pairs map[string]string) (string, bool) {
+	if identity, ok := s.identity(); ok {
+		if live, ok := pairs[identity]; ok {
+			return live, true
+		}
+	}
+	text := s.value
+	words(s.value, func(word string) {
+		if live, ok := pairs[word]; ok {
+			text = replaceWord(text, word, live)
+		}
+	})
+	return text, text != s.value
+}
+
+// replaceWord replaces word in text where it does not go on to either side.
+func replaceWord(text, word, live string) string {
+	var out strings.Builder
+	for {
+		i := strings.Index(text, word)
+		if i < 0 {
+			out.WriteString(text)
+			return out.String()
+		}
+		end := i + len(word)
+		out.WriteString(text[:i])
+		if (i == 0 || !inWord(text[i-1])) && (end == len(text) || !inWord(text[end])) {
+			out.WriteString(live)
+		} else {
+			out.WriteString(word)
+		}
+		text = text[end:]
+	}
+}
+
+func inWord(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+}
+
+// maxPairs bounds what one answer tells the mock.
+const maxPairs = 256
+
+// Observe learns the live values of an answer that later requests use, and
+// returns the pairs of recorded and live values that a mock should know. A
+// live exchange without an answer teaches nothing.
+func (r *Rewriter) Observe(recorded, live *traffic.Exchange) []traffic.Binding {
+	sources := r.bindings.sources[recorded.ID]
+	if live.Response == nil || recorded.Response == nil || len(sources) == 0 && r.bindings.outbound {
+		return nil
+	}
+	at := make(map[string]spot)
+	held := make(map[string]bool)
+	answerSpots(live, func(s spot) {
+		at[s.path.String()] = s
+		held[s.value] = true
+	})
+	var pairs []traffic.Binding
+	told := make(map[string]bool)
+	tell := func(was, is string) {
+		if was != is && !told[was] && len(pairs) < maxPairs {
+			told[was] = true
+			pairs = append(pairs, traffic.Binding{Recorded: was, Live: is})
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range sources {
+		was := recordedValue(s.identity)
+		if held[was] { // still good, wherever it stands now
+			r.live[s.identity] = was
+		} else if is, ok := at[s.path.String()]; ok && is.value != "" {
+			r.live[s.identity] = is.value
+			tell(was, is.value)
+		}
+	}
+	if !r.bindings.outbound { // unknown what reaches dependencies: all that is distinctive may
+		answerSpots(recorded, func(s spot) {
+			if is, ok := at[s.path.String()]; ok && is.value != "" && !held[s.value] && distinctive(s) {
+				tell(s.value, is.value)
+			}
+		})
+	}
+	return pairs
+}
+
+// shift returns how far the recorded moment of an exchange lies in the past.
+func (c *compiled) shift(recorded *traffic.Exchange) time.Duration {
+	return c.now().Sub(recorded.Start)
+}
