@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 )
 
 // nowhere is a sink that keeps nothing, so that the proxy alone is measured.
@@ -77,7 +78,7 @@ func benchCallee(b *testing.B, answer string) string {
 			go func() {
 				defer c.Close()
 				for r := bufio.NewReader(c); ; {
-					if _, err := readHead(r); err != nil {
+					if _, err := http1.ReadHead(r); err != nil {
 						return
 					}
 					if _, err := io.WriteString(c, answer); err != nil {
@@ -149,12 +150,12 @@ func (c *benchCaller) call(b *testing.B) {
 		b.Error(err)
 		return
 	}
-	h, err := readHead(c.r)
+	h, err := http1.ReadHead(c.r)
 	if err != nil {
 		b.Error(err)
 		return
 	}
-	n, _ := contentLength(h.fields)
+	n, _ := http1.ContentLength(h.Fields)
 	if _, err := c.r.Discard(int(n)); err != nil {
 		b.Error(err)
 	}

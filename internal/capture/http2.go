@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 )
 
 // http2Preface starts what an HTTP/2 client sends; no HTTP/1 request starts so.
@@ -87,7 +88,7 @@ func (s *streams) conn(ctx context.Context, authority string) (*http2.ClientConn
 	if err != nil {
 		return nil, err
 	}
-	transport := &http2.Transport{DisableCompression: true, AllowHTTP: true, StrictMaxConcurrentStreams: true, MaxHeaderListSize: maxHeadBytes}
+	transport := &http2.Transport{DisableCompression: true, AllowHTTP: true, StrictMaxConcurrentStreams: true, MaxHeaderListSize: http1.MaxHeadBytes}
 	cc, err := transport.NewClientConn(raw)
 	if err != nil {
 		raw.Close()
@@ -121,7 +122,7 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Origin: traffic.Origin{Source: "proxy", Connection: s.connection},
 	}
 	t := s.recorder.begin(x)
-	body := &sentBody{ReadCloser: r.Body, keep: tee{limit: s.recorder.opts.BodyLimit}, done: r.ContentLength == 0}
+	body := &sentBody{ReadCloser: r.Body, keep: http1.Keep{Limit: s.recorder.opts.BodyLimit}, done: r.ContentLength == 0}
 	aborted := s.pass(w, r, t, body)
 	body.seal(t, r.Trailer)
 	t.end()
@@ -159,7 +160,7 @@ func (s *streams) pass(w http.ResponseWriter, r *http.Request, t *ticket, body *
 		header.Add("Trailer", name)
 	}
 	w.WriteHeader(response.StatusCode)
-	keep := tee{limit: s.recorder.opts.BodyLimit}
+	keep := http1.Keep{Limit: s.recorder.opts.BodyLimit}
 	if response.ContentLength != 0 { // an answer that is all head must stay so: gRPC tells by it
 		err = pourStream(w, response.Body, &keep)
 	}
@@ -168,7 +169,7 @@ func (s *streams) pass(w http.ResponseWriter, r *http.Request, t *ticket, body *
 	}
 	x.Duration = s.recorder.now().Sub(x.Start)
 	answer := &traffic.Response{Status: response.StatusCode, Proto: "HTTP/2.0", Header: wireHeader(response.Header), Trailer: wireHeader(response.Trailer)}
-	answer.Body = keep.body(answer.Header)
+	answer.Body = keep.Body(answer.Header)
 	x.Response = answer
 	switch {
 	case err != nil:
@@ -224,7 +225,7 @@ func streamFailure(r *http.Request, err error) traffic.Failure {
 }
 
 // pourStream copies a body and flushes each piece at once.
-func pourStream(w http.ResponseWriter, body io.Reader, keep *tee) error {
+func pourStream(w http.ResponseWriter, body io.Reader, keep *http1.Keep) error {
 	flush := http.NewResponseController(w).Flush
 	if err := flush(); err != nil {
 		return err
@@ -233,7 +234,7 @@ func pourStream(w http.ResponseWriter, body io.Reader, keep *tee) error {
 	for {
 		n, err := body.Read(buffer)
 		if n > 0 {
-			keep.write(buffer[:n])
+			keep.Add(buffer[:n])
 			if _, err := w.Write(buffer[:n]); err != nil {
 				return err
 			}
@@ -255,7 +256,7 @@ type sentBody struct {
 	io.ReadCloser
 
 	mu     sync.Mutex
-	keep   tee
+	keep   http1.Keep
 	done   bool
 	sealed bool
 }
@@ -266,7 +267,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.sealed {
-		b.keep.write(p[:n])
+		b.keep.Add(p[:n])
 		b.done = b.done || err == io.EOF
 	}
 	return n, err
@@ -279,7 +280,7 @@ func (b *sentBody) seal(t *ticket, trailer http.Header) {
 	defer b.mu.Unlock()
 	b.sealed = true
 	x := t.x
-	x.Request.Body = b.keep.body(x.Request.Header)
+	x.Request.Body = b.keep.Body(x.Request.Header)
 	switch {
 	case !b.done:
 		x.Request.Body.Truncated = true

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 )
 
 const dialTimeout = 10 * time.Second
@@ -72,12 +73,12 @@ func (in *Inbound) dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", in.upstream)
 }
 
-func (in *Inbound) direct(h *head, _, target string) (route, error) {
+func (in *Inbound) direct(h *http1.Head, _, target string) (route, error) {
 	_, target = originForm(target)
 	return route{
-		scheme: "http", authority: strings.ToLower(h.fields.Get("Host")), target: target, address: in.upstream,
+		scheme: "http", authority: strings.ToLower(h.Fields.Get("Host")), target: target, address: in.upstream,
 		dial: in.dial,
-		head: func(t *ticket) []byte { return withField(h.wire, "traceparent", t.traceparent) },
+		head: func(t *ticket) []byte { return withField(h.Wire, "traceparent", t.traceparent) },
 	}, nil
 }
 

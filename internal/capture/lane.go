@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/lanes"
 )
 
 // Bounds of what is remembered of lanes that have ended, so that a late call
@@ -42,13 +43,13 @@ func (l *lane) own() map[string]struct{} {
 	if l.owned == nil {
 		l.owned = map[string]struct{}{}
 		if l.request != nil {
-			for _, v := range requestValues(l.request) {
+			for _, v := range lanes.Values(l.request) {
 				l.owned[v] = struct{}{}
 			}
 		}
 	}
 	for _, v := range l.learned {
-		if len(l.owned) < 4*maxValues {
+		if len(l.owned) < 4*lanes.MaxValues {
 			l.owned[v] = struct{}{}
 		}
 	}
@@ -65,19 +66,19 @@ func (l *lane) complete(r *traffic.Request) {
 func (l *lane) learn(values []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.learned = append(l.learned, values[:min(len(values), maxValues)]...)
+	l.learned = append(l.learned, values[:min(len(values), lanes.MaxValues)]...)
 }
 
-// lanes knows the lanes that are active or ended lately. The zero value is
+// roster knows the lanes that are active or ended lately. The zero value is
 // ready; the recorder's lock guards it.
-type lanes struct {
+type roster struct {
 	seen   bool               // an inbound request has arrived
 	active []*lane            // in order of arrival
 	past   []*lane            // in order of their end
 	byKey  map[string][]*lane // in order of arrival
 }
 
-func (ls *lanes) enter(l *lane) {
+func (ls *roster) enter(l *lane) {
 	if ls.byKey == nil {
 		ls.byKey = map[string][]*lane{}
 	}
@@ -89,7 +90,7 @@ func (ls *lanes) enter(l *lane) {
 }
 
 // leave marks the end of a lane and forgets those that ended long ago.
-func (ls *lanes) leave(l *lane, now time.Time) {
+func (ls *roster) leave(l *lane, now time.Time) {
 	ls.active = slices.DeleteFunc(ls.active, func(o *lane) bool { return o == l })
 	l.mu.Lock()
 	l.ended = now
@@ -101,7 +102,7 @@ func (ls *lanes) leave(l *lane, now time.Time) {
 	}
 }
 
-func (ls *lanes) forget(l *lane) {
+func (ls *roster) forget(l *lane) {
 	for _, k := range l.keys {
 		rest := slices.DeleteFunc(ls.byKey[k], func(o *lane) bool { return o == l })
 		if len(rest) == 0 {
@@ -116,8 +117,8 @@ func (ls *lanes) forget(l *lane) {
 // share the key (a trace that called the service twice), a traceparent that
 // was forwarded verbatim decides, then a single active one; else the sharing
 // lanes come back as the only candidates.
-func (ls *lanes) byTrace(h traffic.Header) (found *lane, candidates []*lane) {
-	for _, k := range traceKeys(h) {
+func (ls *roster) byTrace(h traffic.Header) (found *lane, candidates []*lane) {
+	for _, k := range lanes.Keys(h) {
 		sharing := ls.byKey[k]
 		switch {
 		case len(sharing) == 0 || len(sharing) > sharedKey:
@@ -148,7 +149,7 @@ func (ls *lanes) byTrace(h traffic.Header) (found *lane, candidates []*lane) {
 }
 
 // lingering returns the lanes that ended within the last moments.
-func (ls *lanes) lingering(now time.Time) []*lane {
+func (ls *roster) lingering(now time.Time) []*lane {
 	i := len(ls.past)
 	for i > 0 && now.Sub(ls.past[i-1].ended) <= linger && len(ls.past)-i < 256 {
 		i--
@@ -162,7 +163,7 @@ func byValue(call *traffic.Request, candidates []*lane) *lane {
 	if len(candidates) == 0 {
 		return nil
 	}
-	values := requestValues(call)
+	values := lanes.Values(call)
 	var found *lane
 	for _, v := range values {
 		var owner *lane

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 )
 
 // MirrorOptions are the settings of a Mirror.
@@ -89,17 +90,17 @@ func (m *Mirror) handle(ctx context.Context, raw net.Conn, drains *drains) {
 // may follow.
 func (m *Mirror) answer(c io.Writer, r *bufio.Reader, connection string) bool {
 	start := m.recorder.now()
-	h, err := readHead(r)
+	h, err := http1.ReadHead(r)
 	var method, target, proto string
 	if err == nil {
-		method, target, proto, err = h.requestLine()
+		method, target, proto, err = h.RequestLine()
 	}
-	var f framing
+	var f http1.Framing
 	if err == nil {
-		f, err = requestFraming(h.fields)
+		f, err = http1.RequestFraming(h.Fields)
 	}
 	if err != nil {
-		if errors.Is(err, errBadHead) || errors.Is(err, errBadFraming) || errors.Is(err, errHeadTooLarge) {
+		if errors.Is(err, http1.ErrBadHead) || errors.Is(err, http1.ErrBadFraming) || errors.Is(err, http1.ErrHeadTooLarge) {
 			m.recorder.unreadable()
 			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		}
@@ -107,22 +108,22 @@ func (m *Mirror) answer(c io.Writer, r *bufio.Reader, connection string) bool {
 	}
 	_, origin := originForm(target)
 	x := m.exchange(traffic.Request{
-		Method: method, Authority: h.fields.Get("Host"), Target: origin, Proto: proto, Header: h.fields.WithoutHopByHop(),
+		Method: method, Authority: h.Fields.Get("Host"), Target: origin, Proto: proto, Header: h.Fields.WithoutHopByHop(),
 	}, start, connection)
-	if hasToken(h.fields, "Expect", "100-continue") {
+	if http1.HasToken(h.Fields, "Expect", "100-continue") {
 		if _, err := io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
 			return false
 		}
 	}
-	keep := tee{limit: m.recorder.opts.BodyLimit}
-	trailer, err := pour(bufio.NewWriterSize(io.Discard, 16), r, f, &keep)
+	keep := http1.Keep{Limit: m.recorder.opts.BodyLimit}
+	trailer, err := http1.Pour(bufio.NewWriterSize(io.Discard, 16), r, f, &keep)
 	x.Request.Trailer = trailer
 	m.record(x, &keep, err)
 	if err != nil {
 		return false
 	}
 	_, err = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-	return err == nil && persistent(proto, h.fields)
+	return err == nil && http1.Persistent(proto, h.Fields)
 }
 
 // handler answers the streams of one HTTP/2 connection.
@@ -131,13 +132,13 @@ func (m *Mirror) handler(connection string) http.Handler {
 		x := m.exchange(traffic.Request{
 			Method: r.Method, Authority: r.Host, Target: r.RequestURI, Proto: "HTTP/2.0", Header: wireHeader(r.Header),
 		}, m.recorder.now(), connection)
-		keep := tee{limit: m.recorder.opts.BodyLimit}
+		keep := http1.Keep{Limit: m.recorder.opts.BodyLimit}
 		buffer := make([]byte, wireBuffer)
 		var err error
 		for err == nil {
 			var n int
 			n, err = r.Body.Read(buffer)
-			keep.write(buffer[:n])
+			keep.Add(buffer[:n])
 		}
 		x.Request.Trailer = wireHeader(r.Trailer)
 		if err == io.EOF {
@@ -165,8 +166,8 @@ func (m *Mirror) exchange(r traffic.Request, start time.Time, connection string)
 }
 
 // record hands on one request, unless it is no mirrored one or a repetition.
-func (m *Mirror) record(x *traffic.Exchange, keep *tee, err error) {
-	x.Request.Body = keep.body(x.Request.Header)
+func (m *Mirror) record(x *traffic.Exchange, keep *http1.Keep, err error) {
+	x.Request.Body = keep.Body(x.Request.Header)
 	switch {
 	case err != nil:
 		x.Request.Body.Truncated = true

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/authority"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 )
 
 var errLoop = errors.New("the request leads back to the recorder")
@@ -123,11 +124,11 @@ func (g *gateway) accept(c *peeked) {
 		return
 	}
 	start := g.recorder.now()
-	h, err := readHead(c.r)
+	h, err := http1.ReadHead(c.r)
 	if err != nil {
 		return
 	}
-	_, target, _, err := h.requestLine()
+	_, target, _, err := h.RequestLine()
 	if err != nil {
 		return
 	}
@@ -166,7 +167,7 @@ func (g *gateway) open(c *peeked, to destination) {
 	default:
 		s := g.session(c)
 		s.fixed = to.conn != nil
-		s.direct = func(h *head, _, target string) (route, error) { return g.directPlain(h, target, to) }
+		s.direct = func(h *http1.Head, _, target string) (route, error) { return g.directPlain(h, target, to) }
 		g.run(s)
 	}
 }
@@ -242,11 +243,11 @@ func (g *gateway) openTLS(c *peeked, to destination) {
 	}
 	s := g.session(client)
 	s.fixed = true
-	s.direct = func(h *head, _, t string) (route, error) {
+	s.direct = func(h *http1.Head, _, t string) (route, error) {
 		_, t = originForm(t)
 		return route{
 			scheme: "https", authority: hostOr(h, authority), target: t, address: authority, dial: once(up),
-			head: func(*ticket) []byte { return h.wire },
+			head: func(*ticket) []byte { return h.Wire },
 		}, nil
 	}
 	g.run(s)
@@ -258,8 +259,8 @@ func once(c net.Conn) func(context.Context) (net.Conn, error) {
 	return func(context.Context) (net.Conn, error) { return c, nil }
 }
 
-func hostOr(h *head, fallback string) string {
-	if host := strings.ToLower(h.fields.Get("Host")); host != "" {
+func hostOr(h *http1.Head, fallback string) string {
+	if host := strings.ToLower(h.Fields.Get("Host")); host != "" {
 		return host
 	}
 	return fallback
@@ -311,7 +312,7 @@ var betweenProxies = []string{"Proxy-Connection", "Proxy-Authorization", "Proxy-
 
 // directPlain routes plain HTTP: by the absolute form, else by the target of
 // the CONNECT, else by Host.
-func (g *gateway) directPlain(h *head, target string, to destination) (route, error) {
+func (g *gateway) directPlain(h *http1.Head, target string, to destination) (route, error) {
 	base, origin := originForm(target)
 	authority := to.authority
 	switch {
@@ -323,7 +324,7 @@ func (g *gateway) directPlain(h *head, target string, to destination) (route, er
 	case base != "":
 		return route{}, fmt.Errorf("%w that can be reached in plain HTTP (%s)", errNoRoute, base)
 	case authority == "":
-		authority = h.fields.Get("Host")
+		authority = h.Fields.Get("Host")
 	}
 	authority = strings.TrimSuffix(strings.ToLower(authority), ":80")
 	if authority == "" {
@@ -342,18 +343,18 @@ func (g *gateway) directPlain(h *head, target string, to destination) (route, er
 
 // rewriteHead returns the head for the upstream: origin form, without the
 // fields for the proxy. A head that needs no change stays as it came.
-func rewriteHead(h *head, origin string, absolute bool) []byte {
+func rewriteHead(h *http1.Head, origin string, absolute bool) []byte {
 	change := absolute
 	for _, name := range betweenProxies {
-		change = change || h.fields.Has(name)
+		change = change || h.Fields.Has(name)
 	}
 	if !change {
-		return h.wire
+		return h.Wire
 	}
-	method, _, proto, _ := h.requestLine()
-	out := make([]byte, 0, len(h.wire))
+	method, _, proto, _ := h.RequestLine()
+	out := make([]byte, 0, len(h.Wire))
 	out = append(out, method+" "+origin+" "+proto+"\r\n"...)
-	for _, f := range h.fields {
+	for _, f := range h.Fields {
 		switch strings.ToLower(f.Name) {
 		case "proxy-connection", "proxy-authorization", "proxy-authenticate":
 			continue

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/lanes"
 )
 
 // Sink keeps recorded exchanges. Add is called by one goroutine at a time, in
@@ -87,7 +88,7 @@ type Recorder struct {
 
 	mu          sync.Mutex
 	changed     *sync.Cond // the queue, or Active
-	lanes       lanes
+	lanes       roster
 	inbound     int // numbers given
 	outbound    int
 	connections int
@@ -265,11 +266,11 @@ func (r *Recorder) begin(x *traffic.Exchange) *ticket {
 		r.inbound++
 		x.ID = fmt.Sprintf("in-%06d", r.inbound)
 		x.Lane = traffic.Lane(x.ID)
-		t.lane = &lane{id: x.Lane, keys: traceKeys(x.Request.Header), traceparent: x.Request.Header.Get("Traceparent")}
+		t.lane = &lane{id: x.Lane, keys: lanes.Keys(x.Request.Header), traceparent: x.Request.Header.Get("Traceparent")}
 		if t.lane.traceparent == "" {
 			t.traceparent = r.tracer.traceparent()
 			t.lane.traceparent = t.traceparent
-			t.lane.keys = append(t.lane.keys, traceKeys(traffic.Header{{Name: "Traceparent", Value: t.traceparent}})...)
+			t.lane.keys = append(t.lane.keys, lanes.Keys(traffic.Header{{Name: "Traceparent", Value: t.traceparent}})...)
 		}
 		t.lane.sampledOut = !keep || r.spent()
 		r.lanes.enter(t.lane)
@@ -309,7 +310,7 @@ func (t *ticket) end() {
 		t.attribute()
 		// A service that forwards its trace context does so for every call.
 		if t.lane != nil && x.Response != nil && x.Origin.Certainty != traffic.ByTrace {
-			if values := responseValues(x.Response); len(values) > 0 {
+			if values := lanes.Answers(x.Response); len(values) > 0 {
 				t.lane.learn(values)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 )
 
 const (
@@ -47,7 +48,7 @@ type session struct {
 	client     net.Conn
 	r          *bufio.Reader
 	w          *bufio.Writer // whoever has the turn writes
-	direct     func(h *head, method, target string) (route, error)
+	direct     func(h *http1.Head, method, target string) (route, error)
 	fixed      bool // every request goes to the same upstream
 
 	mu         sync.Mutex
@@ -62,8 +63,8 @@ type session struct {
 // pending is one request on its way through a session.
 type pending struct {
 	*ticket
-	request  tee
-	response tee
+	request  http1.Keep
+	response http1.Keep
 	upgrade  bool
 	turn     <-chan struct{} // closed when the answers before are written
 	next     chan struct{}   // closed when this one is
@@ -114,14 +115,14 @@ func (s *session) run() {
 // request moves one request. It reports whether another may follow.
 func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 	start := s.recorder.now()
-	h, err := readHead(s.r)
+	h, err := http1.ReadHead(s.r)
 	var method, target, proto string
 	if err == nil {
-		method, target, proto, err = h.requestLine()
+		method, target, proto, err = h.RequestLine()
 	}
-	var body framing
+	var body http1.Framing
 	if err == nil {
-		body, err = requestFraming(h.fields)
+		body, err = http1.RequestFraming(h.Fields)
 	}
 	var to route
 	if err == nil {
@@ -131,10 +132,10 @@ func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 		s.refuse(turn, err)
 		return nil, false
 	}
-	fields := h.fields.WithoutHopByHop()
-	upgrade := hasToken(h.fields, "Connection", "upgrade")
+	fields := h.Fields.WithoutHopByHop()
+	upgrade := http1.HasToken(h.Fields, "Connection", "upgrade")
 	if upgrade {
-		fields = h.fields.Clone()
+		fields = h.Fields.Clone()
 	}
 	for _, name := range to.drop {
 		fields.Del(name)
@@ -146,7 +147,7 @@ func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 		Origin:    traffic.Origin{Source: "proxy", Connection: s.connection},
 	}
 	p = &pending{ticket: s.recorder.begin(x), upgrade: upgrade, turn: turn, next: make(chan struct{}), switched: make(chan struct{})}
-	p.request.limit, p.response.limit = s.recorder.opts.BodyLimit, s.recorder.opts.BodyLimit
+	p.request.Limit, p.response.Limit = s.recorder.opts.BodyLimit, s.recorder.opts.BodyLimit
 	s.started()
 	up, err := s.send(p, to)
 	if err != nil {
@@ -178,9 +179,9 @@ func (s *session) send(p *pending, to route) (*upstream, error) {
 
 // sendBody moves the body of a request and ends its half of the exchange. It
 // reports whether another request may follow.
-func (s *session) sendBody(p *pending, up *upstream, f framing) bool {
-	trailer, err := pour(up.w, s.r, f, &p.request)
-	source := (*sourceError)(nil)
+func (s *session) sendBody(p *pending, up *upstream, f http1.Framing) bool {
+	trailer, err := http1.Pour(up.w, s.r, f, &p.request)
+	source := (*http1.SourceError)(nil)
 	fromCaller := errors.As(err, &source)
 	if p.upgrade && err == nil {
 		select {
@@ -191,7 +192,7 @@ func (s *session) sendBody(p *pending, up *upstream, f framing) bool {
 		}
 	}
 	p.half(func(x *traffic.Exchange) {
-		x.Request.Body = p.request.body(x.Request.Header)
+		x.Request.Body = p.request.Body(x.Request.Header)
 		x.Request.Trailer = trailer
 		switch {
 		case err != nil && fromCaller:
@@ -207,7 +208,7 @@ func (s *session) sendBody(p *pending, up *upstream, f framing) bool {
 		p.requestDone()
 	})
 	if fromCaller {
-		s.callerDone(source.err)
+		s.callerDone(source.Err)
 	}
 	return err == nil
 }
@@ -215,12 +216,12 @@ func (s *session) sendBody(p *pending, up *upstream, f framing) bool {
 // pourTunnel moves what the caller sends after a 101, and keeps it as the body
 // of the request.
 func (s *session) pourTunnel(p *pending, up *upstream) {
-	err := pourAll(up.w, s.r, &p.request)
+	err := http1.PourAll(up.w, s.r, &p.request)
 	if err == nil {
 		err = up.w.Flush()
 	}
 	p.half(func(x *traffic.Exchange) {
-		x.Request.Body = p.request.body(nil)
+		x.Request.Body = p.request.Body(nil)
 		p.requestDone()
 	})
 	if err != nil {
@@ -325,11 +326,11 @@ func closeWrite(c net.Conn) {
 func (s *session) refuse(turn <-chan struct{}, err error) {
 	status := "400 Bad Request"
 	switch {
-	case errors.Is(err, errHeadTooLarge):
+	case errors.Is(err, http1.ErrHeadTooLarge):
 		status = "431 Request Header Fields Too Large"
 	case errors.Is(err, errLoop):
 		status = "508 Loop Detected"
-	case !errors.Is(err, errBadHead) && !errors.Is(err, errBadFraming) && !errors.Is(err, errNoRoute):
+	case !errors.Is(err, http1.ErrBadHead) && !errors.Is(err, http1.ErrBadFraming) && !errors.Is(err, errNoRoute):
 		s.closeAll() // the connection broke
 		return
 	}
@@ -347,7 +348,7 @@ func (s *session) answer(status, text string) {
 
 // unreachable answers for an upstream that cannot be reached. The request is
 // read to its end first, so that the recording has it.
-func (s *session) unreachable(p *pending, to route, body framing, err error) {
+func (s *session) unreachable(p *pending, to route, body http1.Framing, err error) {
 	status := "502 Bad Gateway"
 	failure := failureOf(err)
 	if failure == traffic.FailureTimeout {

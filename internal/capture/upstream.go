@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 )
 
 // upstream is one connection to a callee within a session.
@@ -156,19 +157,19 @@ func (s *session) failure(err error) traffic.Failure {
 func (up *upstream) answer(p *pending, at time.Time) (keep bool) {
 	s := up.s
 	for {
-		h, err := readHead(up.r)
+		h, err := http1.ReadHead(up.r)
 		var proto string
 		var status int
 		if err == nil {
-			proto, status, err = h.statusLine()
+			proto, status, err = h.StatusLine()
 		}
-		var body framing
+		var body http1.Framing
 		if err == nil {
-			body, err = responseFraming(p.x.Request.Method, status, h.fields)
+			body, err = http1.ResponseFraming(p.x.Request.Method, status, h.Fields)
 		}
 		if err != nil {
 			failure := traffic.FailureProtocol
-			if !errors.Is(err, errBadHead) && !errors.Is(err, errBadFraming) && !errors.Is(err, errHeadTooLarge) {
+			if !errors.Is(err, http1.ErrBadHead) && !errors.Is(err, http1.ErrBadFraming) && !errors.Is(err, http1.ErrHeadTooLarge) {
 				failure = s.failure(err)
 			}
 			p.half(func(x *traffic.Exchange) { x.Failure = failure })
@@ -176,7 +177,7 @@ func (up *upstream) answer(p *pending, at time.Time) (keep bool) {
 			return false
 		}
 		if status >= 100 && status < 200 && status != 101 {
-			_, _ = s.w.Write(h.wire)
+			_, _ = s.w.Write(h.Wire)
 			if s.w.Flush() != nil {
 				p.half(func(x *traffic.Exchange) { x.Failure = traffic.FailureTimeout })
 				return false
@@ -189,27 +190,27 @@ func (up *upstream) answer(p *pending, at time.Time) (keep bool) {
 			at = s.recorder.now()
 			continue
 		}
-		response := &traffic.Response{Status: status, Proto: proto, Header: h.fields.WithoutHopByHop()}
+		response := &traffic.Response{Status: status, Proto: proto, Header: h.Fields.WithoutHopByHop()}
 		if status == 101 {
-			response.Header = h.fields
+			response.Header = h.Fields
 			return up.switchProtocols(p, at, response, h)
 		}
-		return up.answerBody(p, at, response, h, body) && persistent(proto, h.fields)
+		return up.answerBody(p, at, response, h, body) && http1.Persistent(proto, h.Fields)
 	}
 }
 
-func (up *upstream) answerBody(p *pending, at time.Time, response *traffic.Response, h *head, f framing) (keep bool) {
+func (up *upstream) answerBody(p *pending, at time.Time, response *traffic.Response, h *http1.Head, f http1.Framing) (keep bool) {
 	s := up.s
-	_, err := s.w.Write(h.wire)
+	_, err := s.w.Write(h.Wire)
 	if err == nil {
-		response.Trailer, err = pour(s.w, up.r, f, &p.response)
+		response.Trailer, err = http1.Pour(s.w, up.r, f, &p.response)
 	}
-	source := (*sourceError)(nil)
+	source := (*http1.SourceError)(nil)
 	fromCallee := errors.As(err, &source)
 	end := s.recorder.now()
 	p.half(func(x *traffic.Exchange) {
 		x.FirstByte, x.Duration = at.Sub(x.Start), end.Sub(x.Start)
-		response.Body = p.response.body(h.fields)
+		response.Body = p.response.Body(h.Fields)
 		x.Response = response
 		switch {
 		case err != nil && fromCallee:
@@ -228,7 +229,7 @@ func (up *upstream) answerBody(p *pending, at time.Time, response *traffic.Respo
 		s.hangUp()
 		return false
 	}
-	if f.kind == byClose || !persistent(response.Proto, h.fields) {
+	if f.Kind == http1.ByClose || !http1.Persistent(response.Proto, h.Fields) {
 		s.hangUp()
 		return false
 	}
@@ -237,12 +238,12 @@ func (up *upstream) answerBody(p *pending, at time.Time, response *traffic.Respo
 
 // switchProtocols passes on a 101 and then bytes both ways until either side
 // closes. What each side sent is kept as the body of its half.
-func (up *upstream) switchProtocols(p *pending, at time.Time, response *traffic.Response, h *head) bool {
+func (up *upstream) switchProtocols(p *pending, at time.Time, response *traffic.Response, h *http1.Head) bool {
 	s := up.s
-	_, err := s.w.Write(h.wire)
+	_, err := s.w.Write(h.Wire)
 	close(p.switched)
 	if err == nil {
-		err = pourAll(s.w, up.r, &p.response)
+		err = http1.PourAll(s.w, up.r, &p.response)
 	}
 	if err == nil {
 		err = s.w.Flush()
@@ -250,7 +251,7 @@ func (up *upstream) switchProtocols(p *pending, at time.Time, response *traffic.
 	end := s.recorder.now()
 	p.half(func(x *traffic.Exchange) {
 		x.FirstByte, x.Duration = at.Sub(x.Start), end.Sub(x.Start)
-		response.Body = p.response.body(nil)
+		response.Body = p.response.Body(nil)
 		x.Response = response
 		if err != nil {
 			x.Incomplete = append(x.Incomplete, "response body incomplete: the connection was cut")

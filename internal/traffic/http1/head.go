@@ -1,4 +1,4 @@
-package capture
+package http1
 
 import (
 	"bufio"
@@ -14,33 +14,33 @@ import (
 // Bounds of what a peer may send as a head. They are far above what servers
 // accept, so that the proxy never refuses what the service would have taken.
 const (
-	maxHeadBytes  = 1 << 20
-	maxHeadFields = 1 << 14
+	MaxHeadBytes  = 1 << 20
+	MaxHeadFields = 1 << 14
 )
 
 var (
-	errHeadTooLarge = errors.New("message head is too large")
-	errBadHead      = errors.New("not an HTTP/1 message head")
-	errBadFraming   = errors.New("the length of the body cannot be told")
+	ErrHeadTooLarge = errors.New("message head is too large")
+	ErrBadHead      = errors.New("not an HTTP/1 message head")
+	ErrBadFraming   = errors.New("the length of the body cannot be told")
 )
 
-// head is the start line and the fields of one HTTP/1 message.
-type head struct {
-	wire   []byte // as read, the closing empty line included
-	start  string
-	fields traffic.Header
+// Head is the start line and the fields of one HTTP/1 message.
+type Head struct {
+	Wire   []byte // as read, the closing empty line included
+	Start  string
+	Fields traffic.Header
 }
 
-// readHead reads up to the empty line that ends a head. Empty lines before the
+// ReadHead reads up to the empty line that ends a head. Empty lines before the
 // start line are skipped, as RFC 9112 §2.2 asks. The error is io.EOF when
 // nothing was sent, and io.ErrUnexpectedEOF when the head does not end.
-func readHead(r *bufio.Reader) (*head, error) {
+func ReadHead(r *bufio.Reader) (*Head, error) {
 	var wire []byte
 	line := 0 // where the current line starts in wire
 	for {
 		part, err := r.ReadSlice('\n')
-		if len(wire)+len(part) > maxHeadBytes {
-			return nil, fmt.Errorf("%w: over %d bytes", errHeadTooLarge, maxHeadBytes)
+		if len(wire)+len(part) > MaxHeadBytes {
+			return nil, fmt.Errorf("%w: over %d bytes", ErrHeadTooLarge, MaxHeadBytes)
 		}
 		wire = append(wire, part...)
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -73,13 +73,13 @@ func trimEOL(line []byte) []byte {
 	return line
 }
 
-func parseHead(wire []byte) (*head, error) {
-	h := &head{wire: wire}
+func parseHead(wire []byte) (*Head, error) {
+	h := &Head{Wire: wire}
 	text := string(wire) // one copy; start and fields are parts of it
-	h.start, text, _ = strings.Cut(text, "\n")
-	h.start = strings.TrimSuffix(h.start, "\r")
+	h.Start, text, _ = strings.Cut(text, "\n")
+	h.Start = strings.TrimSuffix(h.Start, "\r")
 	var err error
-	h.fields, err = parseFields(text)
+	h.Fields, err = parseFields(text)
 	return h, err
 }
 
@@ -95,7 +95,7 @@ func parseFields(text string) (traffic.Header, error) {
 		}
 		if line[0] == ' ' || line[0] == '\t' { // a folded line, from before RFC 7230
 			if len(fields) == 0 {
-				return nil, fmt.Errorf("%w: it starts with a folded line", errBadHead)
+				return nil, fmt.Errorf("%w: it starts with a folded line", ErrBadHead)
 			}
 			last := &fields[len(fields)-1]
 			last.Value = strings.TrimSpace(last.Value + " " + strings.TrimSpace(line))
@@ -103,33 +103,33 @@ func parseFields(text string) (traffic.Header, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || name == "" || strings.ContainsAny(name, " \t\x00\r") {
-			return nil, fmt.Errorf("%w: field line %d has no name", errBadHead, len(fields)+1)
+			return nil, fmt.Errorf("%w: field line %d has no name", ErrBadHead, len(fields)+1)
 		}
-		if len(fields) == maxHeadFields {
-			return nil, fmt.Errorf("%w: over %d fields", errHeadTooLarge, maxHeadFields)
+		if len(fields) == MaxHeadFields {
+			return nil, fmt.Errorf("%w: over %d fields", ErrHeadTooLarge, MaxHeadFields)
 		}
 		fields.Add(name, strings.Trim(value, " \t"))
 	}
 	return fields, nil
 }
 
-// requestLine splits "GET /path HTTP/1.1".
-func (h *head) requestLine() (method, target, proto string, err error) {
-	method, rest, ok1 := strings.Cut(h.start, " ")
+// RequestLine splits "GET /path HTTP/1.1".
+func (h *Head) RequestLine() (method, target, proto string, err error) {
+	method, rest, ok1 := strings.Cut(h.Start, " ")
 	target, proto, ok2 := strings.Cut(rest, " ")
 	if !ok1 || !ok2 || method == "" || target == "" || !isHTTP1(proto) {
-		return "", "", "", fmt.Errorf("%w: the request line cannot be read", errBadHead)
+		return "", "", "", fmt.Errorf("%w: the request line cannot be read", ErrBadHead)
 	}
 	return method, target, proto, nil
 }
 
-// statusLine splits "HTTP/1.1 200 OK".
-func (h *head) statusLine() (proto string, status int, err error) {
-	proto, rest, ok := strings.Cut(h.start, " ")
+// StatusLine splits "HTTP/1.1 200 OK".
+func (h *Head) StatusLine() (proto string, status int, err error) {
+	proto, rest, ok := strings.Cut(h.Start, " ")
 	code, _, _ := strings.Cut(rest, " ")
 	status, convErr := strconv.Atoi(code)
 	if !ok || !isHTTP1(proto) || convErr != nil || len(code) != 3 || status < 100 {
-		return "", 0, fmt.Errorf("%w: the status line cannot be read", errBadHead)
+		return "", 0, fmt.Errorf("%w: the status line cannot be read", ErrBadHead)
 	}
 	return proto, status, nil
 }
@@ -137,7 +137,7 @@ func (h *head) statusLine() (proto string, status int, err error) {
 func isHTTP1(proto string) bool { return proto == "HTTP/1.1" || proto == "HTTP/1.0" }
 
 // has reports whether a comma-separated field holds token.
-func hasToken(fields traffic.Header, name, token string) bool {
+func HasToken(fields traffic.Header, name, token string) bool {
 	for _, v := range fields.Values(name) {
 		for t := range strings.SplitSeq(v, ",") {
 			if strings.EqualFold(strings.TrimSpace(t), token) {
@@ -148,66 +148,66 @@ func hasToken(fields traffic.Header, name, token string) bool {
 	return false
 }
 
-// persistent reports whether the connection stays open after a message.
-func persistent(proto string, fields traffic.Header) bool {
-	if hasToken(fields, "Connection", "close") {
+// Persistent reports whether the connection stays open after a message.
+func Persistent(proto string, fields traffic.Header) bool {
+	if HasToken(fields, "Connection", "close") {
 		return false
 	}
-	return proto != "HTTP/1.0" || hasToken(fields, "Connection", "keep-alive")
+	return proto != "HTTP/1.0" || HasToken(fields, "Connection", "keep-alive")
 }
 
-// framing is how the end of a body is found (RFC 9112 §6.3).
-type framing struct {
-	kind   framingKind
-	length int64
+// Framing is how the end of a body is found (RFC 9112 §6.3).
+type Framing struct {
+	Kind   Kind
+	Length int64
 }
 
-type framingKind uint8
+type Kind uint8
 
 const (
-	noBody framingKind = iota
-	byLength
-	byChunks
-	byClose
+	NoBody Kind = iota
+	ByLength
+	ByChunks
+	ByClose
 )
 
-func requestFraming(fields traffic.Header) (framing, error) {
+func RequestFraming(fields traffic.Header) (Framing, error) {
 	chunked, err := transferChunked(fields)
-	length, lengthErr := contentLength(fields)
+	length, lengthErr := ContentLength(fields)
 	switch {
 	case err != nil:
-		return framing{}, err
+		return Framing{}, err
 	case lengthErr != nil:
-		return framing{}, lengthErr
+		return Framing{}, lengthErr
 	case chunked && length >= 0:
-		return framing{}, fmt.Errorf("%w: both Transfer-Encoding and Content-Length", errBadFraming)
+		return Framing{}, fmt.Errorf("%w: both Transfer-Encoding and Content-Length", ErrBadFraming)
 	case chunked:
-		return framing{kind: byChunks}, nil
+		return Framing{Kind: ByChunks}, nil
 	case length > 0:
-		return framing{byLength, length}, nil
+		return Framing{ByLength, length}, nil
 	}
-	return framing{}, nil
+	return Framing{}, nil
 }
 
-func responseFraming(method string, status int, fields traffic.Header) (framing, error) {
+func ResponseFraming(method string, status int, fields traffic.Header) (Framing, error) {
 	if method == "HEAD" || status < 200 || status == 204 || status == 304 {
-		return framing{}, nil
+		return Framing{}, nil
 	}
 	if fields.Has("Transfer-Encoding") {
 		if chunked, err := transferChunked(fields); err == nil && chunked {
-			return framing{kind: byChunks}, nil
+			return Framing{Kind: ByChunks}, nil
 		}
-		return framing{kind: byClose}, nil
+		return Framing{Kind: ByClose}, nil
 	}
-	switch length, err := contentLength(fields); {
+	switch length, err := ContentLength(fields); {
 	case err != nil:
-		return framing{}, err
+		return Framing{}, err
 	case length > 0:
-		return framing{byLength, length}, nil
+		return Framing{ByLength, length}, nil
 	case length == 0:
-		return framing{}, nil
+		return Framing{}, nil
 	}
-	return framing{kind: byClose}, nil
+	return Framing{Kind: ByClose}, nil
 }
 
 // transferChunked reports whether the last transfer coding is chunked; another
@@ -219,20 +219,20 @@ func transferChunked(fields traffic.Header) (bool, error) {
 	}
 	codings := strings.Split(strings.Join(values, ","), ",")
 	if !strings.EqualFold(strings.TrimSpace(codings[len(codings)-1]), "chunked") {
-		return false, fmt.Errorf("%w: transfer coding %q", errBadFraming, strings.Join(values, ", "))
+		return false, fmt.Errorf("%w: transfer coding %q", ErrBadFraming, strings.Join(values, ", "))
 	}
 	return true, nil
 }
 
-// contentLength returns -1 when there is none. Repeated equal lengths count as
+// ContentLength returns -1 when there is none. Repeated equal lengths count as
 // one (RFC 9112 §6.3).
-func contentLength(fields traffic.Header) (int64, error) {
+func ContentLength(fields traffic.Header) (int64, error) {
 	length := int64(-1)
 	for _, v := range fields.Values("Content-Length") {
 		for one := range strings.SplitSeq(v, ",") {
 			n, err := strconv.ParseUint(strings.TrimSpace(one), 10, 63)
 			if err != nil || (length >= 0 && length != int64(n)) {
-				return -1, fmt.Errorf("%w: Content-Length %q", errBadFraming, v)
+				return -1, fmt.Errorf("%w: Content-Length %q", ErrBadFraming, v)
 			}
 			length = int64(n)
 		}

@@ -1,4 +1,4 @@
-package capture
+package lanes
 
 import (
 	"bytes"
@@ -11,16 +11,16 @@ import (
 
 // Bounds of the search for values that tell lanes apart.
 const (
-	maxValues     = 512
+	MaxValues     = 512
 	maxValueBody  = 256 << 10
 	minValue      = 3 // shorter values are shared by chance
 	maxValueBytes = 256
 )
 
-// requestValues lists the values of a request that may come from somewhere
+// Values lists the values of a request that may come from somewhere
 // else: segments of the path, the query, credentials and cookies, and the
 // leaves of a JSON or form body.
-func requestValues(r *traffic.Request) []string {
+func Values(r *traffic.Request) []string {
 	v := &valueList{}
 	for segment := range strings.SplitSeq(r.Path(), "/") {
 		if s, err := url.PathUnescape(segment); err == nil && strings.ContainsAny(s, "0123456789@") { // others are names
@@ -46,8 +46,8 @@ func requestValues(r *traffic.Request) []string {
 	return v.list
 }
 
-// responseValues lists the values that an answer brings into a lane.
-func responseValues(r *traffic.Response) []string {
+// Answers lists the values that an answer brings into a lane.
+func Answers(r *traffic.Response) []string {
 	v := &valueList{}
 	v.body(r.Header, r.Body)
 	return v.list
@@ -57,7 +57,7 @@ type valueList struct{ list []string }
 
 func (v *valueList) add(s string) {
 	s = strings.TrimSpace(s)
-	if len(s) >= minValue && len(s) <= maxValueBytes && len(v.list) < maxValues && s != "true" && s != "false" && s != "null" {
+	if len(s) >= minValue && len(s) <= maxValueBytes && len(v.list) < MaxValues && s != "true" && s != "false" && s != "null" {
 		v.list = append(v.list, s)
 	}
 }
@@ -98,7 +98,7 @@ func (v *valueList) leaves(text []byte) {
 	d.UseNumber()
 	var inObject []bool
 	name := false // the next string is a name
-	for len(v.list) < maxValues {
+	for len(v.list) < MaxValues {
 		t, err := d.Token()
 		if err != nil {
 			return

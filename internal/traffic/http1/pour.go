@@ -1,4 +1,4 @@
-package capture
+package http1
 
 import (
 	"bufio"
@@ -11,56 +11,56 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// tee keeps the first limit bytes of a body and counts the rest.
-type tee struct {
-	data  []byte
-	limit int64
-	size  int64
+// Keep keeps the first Limit bytes of a body and counts the rest.
+type Keep struct {
+	Data  []byte
+	Limit int64
+	Size  int64
 }
 
-func (t *tee) write(b []byte) {
-	t.size += int64(len(b))
-	if room := t.limit - int64(len(t.data)); room > 0 {
-		t.data = append(t.data, b[:min(int64(len(b)), room)]...)
+func (k *Keep) Add(b []byte) {
+	k.Size += int64(len(b))
+	if room := k.Limit - int64(len(k.Data)); room > 0 {
+		k.Data = append(k.Data, b[:min(int64(len(b)), room)]...)
 	}
 }
 
-// body returns what was kept. A body that was cut is marked; its Size is the
+// Body returns what was kept. A body that was cut is marked; its Size is the
 // full length when the body ended, and what passed by otherwise.
-func (t *tee) body(header traffic.Header) traffic.Body {
-	b := traffic.NewBody(t.data, header)
-	b.Size = t.size
-	b.Truncated = t.size > int64(len(t.data))
+func (k *Keep) Body(header traffic.Header) traffic.Body {
+	b := traffic.NewBody(k.Data, header)
+	b.Size = k.Size
+	b.Truncated = k.Size > int64(len(k.Data))
 	return b
 }
 
-// sourceError is a failure to read a body, as against one to write it.
-type sourceError struct{ err error }
+// SourceError is a failure to read a body, as against one to write it.
+type SourceError struct{ Err error }
 
-func (e *sourceError) Error() string { return e.err.Error() }
-func (e *sourceError) Unwrap() error { return e.err }
+func (e *SourceError) Error() string { return e.Err.Error() }
+func (e *SourceError) Unwrap() error { return e.Err }
 
 func fromSource(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return &sourceError{err}
+	return &SourceError{err}
 }
 
-var errBadChunk = errors.New("not a chunked body")
+var ErrBadChunk = errors.New("not a chunked body")
 
-// pour moves one body from src to dst exactly as it is on the wire, transfer
+// Pour moves one body from src to dst exactly as it is on the wire, transfer
 // coding included, and copies the payload to keep. It flushes dst whenever src
 // has nothing more at hand, so a streamed body is never held back. Errors of
-// src are of type *sourceError; others are of dst.
-func pour(dst *bufio.Writer, src *bufio.Reader, f framing, keep *tee) (trailer traffic.Header, err error) {
-	switch f.kind {
-	case byLength:
-		err = pourBytes(dst, src, f.length, keep)
-	case byChunks:
+// src are of type *SourceError; others are of dst.
+func Pour(dst *bufio.Writer, src *bufio.Reader, f Framing, keep *Keep) (trailer traffic.Header, err error) {
+	switch f.Kind {
+	case ByLength:
+		err = pourBytes(dst, src, f.Length, keep)
+	case ByChunks:
 		trailer, err = pourChunks(dst, src, keep)
-	case byClose:
-		err = pourAll(dst, src, keep)
+	case ByClose:
+		err = PourAll(dst, src, keep)
 	}
 	if err != nil {
 		return trailer, err
@@ -68,7 +68,7 @@ func pour(dst *bufio.Writer, src *bufio.Reader, f framing, keep *tee) (trailer t
 	return trailer, dst.Flush()
 }
 
-func pourBytes(dst *bufio.Writer, src *bufio.Reader, n int64, keep *tee) error {
+func pourBytes(dst *bufio.Writer, src *bufio.Reader, n int64, keep *Keep) error {
 	for n > 0 {
 		moved, err := pourSome(dst, src, n, keep)
 		if err != nil {
@@ -79,10 +79,10 @@ func pourBytes(dst *bufio.Writer, src *bufio.Reader, n int64, keep *tee) error {
 	return nil
 }
 
-func pourAll(dst *bufio.Writer, src *bufio.Reader, keep *tee) error {
+func PourAll(dst *bufio.Writer, src *bufio.Reader, keep *Keep) error {
 	for {
 		_, err := pourSome(dst, src, 1<<62, keep)
-		if source := (*sourceError)(nil); errors.As(err, &source) && source.err == io.ErrUnexpectedEOF {
+		if source := (*SourceError)(nil); errors.As(err, &source) && source.Err == io.ErrUnexpectedEOF {
 			return nil
 		}
 		if err != nil {
@@ -92,7 +92,7 @@ func pourAll(dst *bufio.Writer, src *bufio.Reader, keep *tee) error {
 }
 
 // pourSome moves what is at hand, at most n bytes, waiting for at least one.
-func pourSome(dst *bufio.Writer, src *bufio.Reader, n int64, keep *tee) (int, error) {
+func pourSome(dst *bufio.Writer, src *bufio.Reader, n int64, keep *Keep) (int, error) {
 	if src.Buffered() == 0 {
 		if err := dst.Flush(); err != nil {
 			return 0, err
@@ -103,7 +103,7 @@ func pourSome(dst *bufio.Writer, src *bufio.Reader, n int64, keep *tee) (int, er
 	}
 	b, _ := src.Peek(int(min(n, int64(src.Buffered()))))
 	if keep != nil {
-		keep.write(b)
+		keep.Add(b)
 	}
 	if _, err := dst.Write(b); err != nil {
 		return 0, err
@@ -111,7 +111,7 @@ func pourSome(dst *bufio.Writer, src *bufio.Reader, n int64, keep *tee) (int, er
 	return src.Discard(len(b))
 }
 
-func pourChunks(dst *bufio.Writer, src *bufio.Reader, keep *tee) (traffic.Header, error) {
+func pourChunks(dst *bufio.Writer, src *bufio.Reader, keep *Keep) (traffic.Header, error) {
 	for {
 		line, err := pourLine(dst, src)
 		if err != nil {
@@ -119,7 +119,7 @@ func pourChunks(dst *bufio.Writer, src *bufio.Reader, keep *tee) (traffic.Header
 		}
 		size, err := chunkSize(line)
 		if err != nil {
-			return nil, &sourceError{err}
+			return nil, &SourceError{err}
 		}
 		if size == 0 {
 			return pourTrailer(dst, src)
@@ -131,7 +131,7 @@ func pourChunks(dst *bufio.Writer, src *bufio.Reader, keep *tee) (traffic.Header
 			return nil, err
 		}
 		if len(trimEOL(line)) != 0 {
-			return nil, &sourceError{fmt.Errorf("%w: a chunk is longer than its size", errBadChunk)}
+			return nil, &SourceError{fmt.Errorf("%w: a chunk is longer than its size", ErrBadChunk)}
 		}
 	}
 }
@@ -145,7 +145,7 @@ func pourLine(dst *bufio.Writer, src *bufio.Reader) ([]byte, error) {
 	}
 	line, err := src.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
-		err = fmt.Errorf("%w: a line is too long", errBadChunk)
+		err = fmt.Errorf("%w: a line is too long", ErrBadChunk)
 	}
 	if err != nil {
 		return nil, fromSource(err)
@@ -159,7 +159,7 @@ func chunkSize(line []byte) (int64, error) {
 	digits, _, _ := bytes.Cut(trimEOL(line), []byte{';'})
 	size, err := strconv.ParseUint(string(bytes.TrimSpace(digits)), 16, 62)
 	if err != nil {
-		return 0, fmt.Errorf("%w: size %q", errBadChunk, clip(digits, 20))
+		return 0, fmt.Errorf("%w: size %q", ErrBadChunk, clip(digits, 20))
 	}
 	return int64(size), nil
 }
@@ -176,8 +176,8 @@ func pourTrailer(dst *bufio.Writer, src *bufio.Reader) (traffic.Header, error) {
 		if len(trimEOL(line)) == 0 {
 			break
 		}
-		if text = append(text, line...); len(text) > maxHeadBytes {
-			return nil, &sourceError{fmt.Errorf("%w: trailers over %d bytes", errHeadTooLarge, maxHeadBytes)}
+		if text = append(text, line...); len(text) > MaxHeadBytes {
+			return nil, &SourceError{fmt.Errorf("%w: trailers over %d bytes", ErrHeadTooLarge, MaxHeadBytes)}
 		}
 	}
 	if len(text) == 0 {
@@ -185,7 +185,7 @@ func pourTrailer(dst *bufio.Writer, src *bufio.Reader) (traffic.Header, error) {
 	}
 	trailer, err := parseFields(string(text))
 	if err != nil {
-		return nil, &sourceError{err}
+		return nil, &SourceError{err}
 	}
 	return trailer, nil
 }
