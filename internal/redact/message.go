@@ -1,0 +1,329 @@
+package redact
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// exchange redacts every part of x that can hold a value of somebody.
+func (w *walk) exchange(x *traffic.Exchange) error {
+	req := &x.Request
+	w.target(req)
+	w.header(req.Header, "request", "header")
+	if err := w.body(x, &req.Body, &req.Header, "request"); err != nil {
+		return err
+	}
+	w.header(req.Trailer, "request", "trailer")
+	if resp := x.Response; resp != nil {
+		w.header(resp.Header, "response", "header")
+		if err := w.body(x, &resp.Body, &resp.Header, "response"); err != nil {
+			return err
+		}
+		w.header(resp.Trailer, "response", "trailer")
+	}
+	connection := func() traffic.Path { return traffic.At("connection") }
+	x.Origin.Connection, _ = w.text(x.Origin.Connection, connection)
+	w.match(x.Match)
+	return nil
+}
+
+// match redacts what the mock noted about a miss.
+func (w *walk) match(m *traffic.Match) {
+	if m == nil {
+		return
+	}
+	m.Reason, _ = w.text(m.Reason, func() traffic.Path { return traffic.At("match") })
+	near := make([]traffic.Near, len(m.Nearest))
+	for i, n := range m.Nearest {
+		differences := make([]traffic.Disagreement, len(n.Differences))
+		for j, d := range n.Differences {
+			path := func() traffic.Path { return d.Path }
+			kind := keyPlain
+			if steps := d.Path.Steps(); len(steps) > 0 {
+				last := steps[len(steps)-1].Name
+				kind = w.keys.kind([]byte(last))
+				if len(steps) == 3 && (steps[1].Name == "header" || steps[1].Name == "cookie") {
+					kind = keyPlain
+					d.Recorded, _ = w.headerValue(last, d.Recorded, path)
+					d.Live, _ = w.headerValue(last, d.Live, path)
+				}
+			}
+			d.Recorded, _ = w.value(kind, d.Recorded, path)
+			d.Live, _ = w.value(kind, d.Live, path)
+			differences[j] = d
+		}
+		n.Differences = differences
+		near[i] = n
+	}
+	if len(near) > 0 {
+		m.Nearest = near
+	}
+}
+
+// target redacts path and query, keeping the spelling of what stays.
+func (w *walk) target(r *traffic.Request) {
+	path, query, hasQuery := strings.Cut(r.Target, "?")
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		at := func() traffic.Path { return traffic.At("request", "path").Elem(max(i-1, 0)) }
+		segments[i] = w.escaped(keyPlain, s, url.PathUnescape, url.PathEscape, at)
+	}
+	r.Target = strings.Join(segments, "/")
+	if hasQuery {
+		r.Target += "?" + w.pairs(query, "request", "query")
+	}
+}
+
+// escaped redacts a value inside a coding. What does not change keeps its
+// spelling.
+func (w *walk) escaped(kind keyKind, raw string, decode func(string) (string, error), encode func(string) string, path func() traffic.Path) string {
+	plain, err := decode(raw)
+	if err != nil {
+		plain, encode = raw, func(s string) string { return s }
+	}
+	made, changed := w.value(kind, plain, path)
+	if !changed {
+		return raw
+	}
+	out := encode(made)
+	if strings.Contains(raw, "@") {
+		return strings.ReplaceAll(out, "%40", "@")
+	}
+	if strings.Contains(raw, "%40") {
+		return strings.ReplaceAll(out, "@", "%40")
+	}
+	return out
+}
+
+// pairs redacts key=value pairs of a query or form.
+func (w *walk) pairs(raw, part, place string) string {
+	list := strings.Split(raw, "&")
+	for i, pair := range list {
+		key, value, ok := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(key)
+		if err != nil {
+			name = key
+		}
+		path := func() traffic.Path { return traffic.At(part, place, name) }
+		if !ok {
+			list[i] = w.escaped(keyPlain, pair, url.QueryUnescape, url.QueryEscape, path)
+			continue
+		}
+		kind := w.keys.kind([]byte(name))
+		if kind == keyBareName {
+			kind = keyPlain
+		}
+		list[i] = key + "=" + w.escaped(kind, value, url.QueryUnescape, url.QueryEscape, path)
+	}
+	return strings.Join(list, "&")
+}
+
+// structural names headers whose values are about the message and nobody, and
+// would only cost time or look like something else.
+var structural = func() map[string]bool {
+	m := map[string]bool{}
+	for _, name := range []string{
+		"accept", "accept-encoding", "accept-language", "accept-ranges", "age", "allow", "cache-control", "connection", "content-encoding", "content-length", "content-range",
+		"content-md5", "date", "etag", "expires", "host", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "keep-alive",
+		"last-modified", "range", "server", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "vary", "b3", "x-b3-traceid",
+		"x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled",
+	} {
+		m[name] = true
+	}
+	return m
+}()
+
+// credentialHeaders hold a credential and nothing else.
+var credentialHeaders = map[string]bool{
+	"authorization": true, "proxy-authorization": true, "x-api-key": true, "api-key": true, "apikey": true, "x-auth-token": true, "x-access-token": true,
+	"x-amz-security-token": true, "x-csrf-token": true, "x-xsrf-token": true, "x-vault-token": true, "x-goog-api-key": true, "x-functions-key": true,
+	"ocp-apim-subscription-key": true, "private-token": true, "x-gitlab-token": true, "x-hub-signature": true, "x-hub-signature-256": true, "stripe-signature": true,
+	"x-forwarded-access-token": true, "x-amzn-oidc-data": true, "x-amzn-oidc-accesstoken": true, "cf-access-jwt-assertion": true, "x-shopify-access-token": true,
+}
+
+func (w *walk) header(h traffic.Header, part, place string) {
+	for i, f := range h {
+		lower := strings.ToLower(f.Name)
+		if f.Value == "" || structural[lower] && len(w.rules) == 0 {
+			continue
+		}
+		path := func() traffic.Path { return traffic.At(part, place, f.Name) }
+		switch lower {
+		case "cookie":
+			h[i].Value = w.cookies(f.Value, part)
+		case "set-cookie":
+			pair, attributes, ok := strings.Cut(f.Value, ";")
+			h[i].Value = w.cookies(pair, part)
+			if ok {
+				h[i].Value += ";" + attributes
+			}
+		default:
+			h[i].Value, _ = w.headerValue(f.Name, f.Value, path)
+		}
+	}
+}
+
+// headerValue redacts the value of a header other than cookies.
+func (w *walk) headerValue(name, value string, path func() traffic.Path) (string, bool) {
+	lower := strings.ToLower(name)
+	if rule := w.rule(path); rule == nil {
+		if structural[lower] {
+			return value, false
+		}
+		if credentialHeaders[lower] && !w.disabled[DetectCredential] {
+			made := w.credential(value, path)
+			if made != value {
+				w.count(DetectCredential, path())
+			}
+			return made, made != value
+		}
+		if lower == "location" || lower == "referer" || lower == "content-location" {
+			return w.url(value, path)
+		}
+	}
+	kind := w.keys.kind([]byte(name))
+	switch kind {
+	case keyBareName, keyPerson, keyBirth, keyAddress:
+		kind = keyPlain
+	}
+	return w.value(kind, value, path)
+}
+
+// url redacts path and query of a URL, key by key.
+func (w *walk) url(s string, path func() traffic.Path) (string, bool) {
+	front, query, ok := strings.Cut(s, "?")
+	made, _ := w.text(front, path)
+	if ok {
+		fragment := ""
+		if i := strings.IndexByte(query, '#'); i >= 0 {
+			fragment, _ = w.text(query[i:], path)
+			query = query[:i]
+		}
+		p := path().Steps()
+		made += "?" + w.pairs(query, p[0].Name, p[1].Name+"."+p[2].Name) + fragment
+	}
+	return made, made != s
+}
+
+// plainCookies hold settings, which the answers depend on.
+const plainCookies = " lang language locale currency country region theme tz timezone consent cookieconsent darkmode device viewport "
+
+func (w *walk) cookies(s, part string) string {
+	list := strings.Split(s, ";")
+	for i, pair := range list {
+		name, value, ok := strings.Cut(pair, "=")
+		bare := strings.TrimSpace(name)
+		path := func() traffic.Path { return traffic.At(part, "cookie", bare) }
+		if !ok {
+			continue
+		}
+		kind := keySecret
+		if strings.Contains(plainCookies, " "+normalise(bare)+" ") {
+			kind = keyPlain
+		}
+		quoted := len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"'
+		value = strings.Trim(value, `"`)
+		value = w.escaped(kind, value, url.PathUnescape, cookieEscape, path)
+		if quoted {
+			value = `"` + value + `"`
+		}
+		list[i] = name + "=" + value
+	}
+	return strings.Join(list, ";")
+}
+
+// cookieEscape escapes only what a cookie value cannot hold.
+func cookieEscape(s string) string {
+	var out strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == ';' || c == '\\' || c == '%' {
+			fmt.Fprintf(&out, "%%%02X", c)
+			continue
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
+}
+
+// body redacts a payload inside its content coding, and corrects the length
+// that the header gives.
+func (w *walk) body(x *traffic.Exchange, b *traffic.Body, h *traffic.Header, part string) error {
+	if len(b.Raw) == 0 {
+		return nil
+	}
+	plain, err := b.Decoded()
+	if err != nil && !(b.Truncated && len(plain) > 0) {
+		w.drop(x, b, part)
+		return nil
+	}
+	w.truncated = b.Truncated
+	made, changed := w.payload(plain, *h, part)
+	w.truncated = false
+	if !changed && err == nil {
+		return nil
+	}
+	raw, encodeErr := traffic.Encode(made, b.Coding)
+	if encodeErr != nil {
+		return fmt.Errorf("%s body: %w", part, encodeErr)
+	}
+	w.setRaw(b, h, raw)
+	return nil
+}
+
+// setRaw changes the bytes of a body and what tells their number.
+func (w *walk) setRaw(b *traffic.Body, h *traffic.Header, raw []byte) {
+	before := len(b.Raw)
+	b.Raw = raw
+	if b.Truncated {
+		return
+	}
+	b.Size = int64(len(raw))
+	for i, f := range *h {
+		if strings.EqualFold(f.Name, "Content-Length") && strings.TrimSpace(f.Value) == strconv.Itoa(before) {
+			(*h)[i].Value = strconv.Itoa(len(raw))
+		}
+	}
+}
+
+// drop removes a body that nobody can look into.
+func (w *walk) drop(x *traffic.Exchange, b *traffic.Body, part string) {
+	x.Incomplete = append(x.Incomplete, part+" body removed: its "+b.Coding+" coding cannot be undone")
+	w.count("undecodable", traffic.At(part, "body"))
+	if !b.Truncated {
+		b.Truncated, b.Size = true, int64(len(b.Raw))
+	}
+	b.Raw = nil
+}
+
+// payload redacts decoded bytes by their media type, or by what they look
+// like when it is not said.
+func (w *walk) payload(plain []byte, h traffic.Header, part string) ([]byte, bool) {
+	base := traffic.At(part, "body")
+	media := traffic.MediaType(h)
+	first := bytes.TrimLeft(plain, " \t\r\n\ufeff")
+	switch {
+	case traffic.IsJSON(media), strings.HasSuffix(media, "json"), len(first) > 0 && (first[0] == '{' || first[0] == '['):
+		return w.json(plain, base)
+	case media == "application/x-www-form-urlencoded":
+		made := w.pairs(string(plain), part, "body")
+		return []byte(made), made != string(plain)
+	case !utf8.Valid(plain) && !strings.HasPrefix(media, "text/"):
+		return plain, false
+	}
+	if w.truncated {
+		// The last word may be half a value.
+		plain = plain[:max(bytes.LastIndexAny(plain, " \t\r\n")+1, len(plain)-maxWord)]
+	}
+	made, changed := w.text(string(plain), func() traffic.Path { return base })
+	return []byte(made), changed || w.truncated
+}
+
+// maxWord is how much of the end of a truncated text is given up.
+const maxWord = 256
