@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/timing"
@@ -84,9 +85,11 @@ type Pair struct {
 
 // Round sends each eligible request to a and b, adjacent in time and in an
 // order thrown anew for each pair from seed, and repeats the recording until
-// each endpoint has its pairs. Both arms see the recorded order. Pairs in which
-// either side failed or retried, or the statuses differ, are dropped and
-// counted. Connections are kept and opened outside the measured time, answers
+// each endpoint has its pairs. From the second time on, a repetition holds only
+// the endpoints that still lack pairs and the requests whose answers they need,
+// so that one rare endpoint does not multiply all others. Both arms see the
+// recorded order. Pairs in which either side failed or retried, or the statuses
+// differ, are dropped and counted. Connections are kept and opened outside the measured time, answers
 // are read and counted but not kept, and the garbage collector runs before the
 // round and, unless memory gets short, not within.
 //
@@ -148,6 +151,7 @@ type roundRun struct {
 	coin     *rand.Rand
 	waiter   timing.Waiter
 	eligible []planned
+	wanted   []bool         // of eligible, in this repetition
 	missing  map[string]int // endpoint -> pairs it still lacks
 	lacking  int            // endpoints that lack pairs
 	round    Round
@@ -158,21 +162,33 @@ type planned struct {
 	recorded *traffic.Exchange
 	endpoint string
 	lane     traffic.Lane
+	needs    []int // places in eligible of the exchanges whose answers it uses
 }
 
 func (r *roundRun) plan() {
 	r.missing = make(map[string]int)
+	places := make(map[string]int)
 	for _, x := range r.engine.inbound {
 		if r.opts.Eligible != nil && !r.opts.Eligible(x) {
 			continue
 		}
 		endpoint := r.engine.opts.Router.Endpoint(&x.Request)
-		r.eligible = append(r.eligible, planned{x, endpoint, laneOf(x)})
+		var needs []int
+		for _, s := range [...]*side{r.a, r.b} {
+			for _, id := range s.rewriter.Needs(x.ID) {
+				if i, ok := places[id]; ok {
+					needs = append(needs, i)
+				}
+			}
+		}
+		places[x.ID] = len(r.eligible)
+		r.eligible = append(r.eligible, planned{x, endpoint, laneOf(x), needs})
 		r.missing[endpoint] = r.opts.PairsPerEndpoint
 		r.a.keep(x.ID)
 		r.b.keep(x.ID)
 	}
 	r.lacking = len(r.missing)
+	r.wanted = make([]bool, len(r.eligible))
 	pairs := max(len(r.missing)*r.opts.PairsPerEndpoint, len(r.eligible)) * 2
 	r.round.Pairs = make([]Pair, 0, pairs)
 	r.round.SendLag = make([]time.Duration, 0, 2*pairs)
@@ -188,7 +204,11 @@ func (r *roundRun) repeat(ctx context.Context) error {
 		r.a.begin(pass, n)
 		r.b.begin(pass, n)
 		r.round.Repetitions++
+		r.choose(n == 0)
 		for i := range r.eligible {
+			if !r.wanted[i] {
+				continue
+			}
 			if ctx.Err() != nil {
 				return fmt.Errorf("round %d of %s and %s: %w", r.round.Pass, r.a.target.Arm, r.b.target.Arm, context.Cause(ctx))
 			}
@@ -196,6 +216,22 @@ func (r *roundRun) repeat(ctx context.Context) error {
 			elapsed := time.Since(start)
 			if elapsed >= r.opts.MaxDuration || r.lacking == 0 && elapsed >= r.opts.MinDuration {
 				return nil
+			}
+		}
+	}
+}
+
+// choose marks what the next repetition sends: everything at first and when
+// only time is left to fill, else what still lacks pairs and what that needs.
+func (r *roundRun) choose(all bool) {
+	all = all || r.lacking == 0
+	for i, p := range r.eligible {
+		r.wanted[i] = all || r.missing[p.endpoint] > 0
+	}
+	for i, p := range slices.Backward(r.eligible) { // what is needed comes before
+		if r.wanted[i] {
+			for _, need := range p.needs {
+				r.wanted[need] = true
 			}
 		}
 	}
