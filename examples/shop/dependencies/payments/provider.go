@@ -95,10 +95,18 @@ func (p *provider) get(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *provider) capture(w http.ResponseWriter, r *http.Request) {
+	var request struct {
+		Amount int64 `json:"amount"`
+	}
+	err := json.NewDecoder(r.Body).Decode(&request)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.find(r.PathValue("id"))
-	if c.Status != "authorized" {
+	switch {
+	case err != nil || request.Amount <= 0 || request.Amount > c.Amount:
+		fail(w, http.StatusBadRequest, "invalid_request")
+		return
+	case c.Status != "authorized":
 		fail(w, http.StatusConflict, "already_captured")
 		return
 	}
@@ -111,10 +119,11 @@ func (p *provider) refund(w http.ResponseWriter, r *http.Request) {
 		Amount int64  `json:"amount"`
 		Reason string `json:"reason"`
 	}
+	err := json.NewDecoder(r.Body).Decode(&request)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.find(r.PathValue("id"))
-	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || request.Amount > c.Amount || c.Status == "refunded" {
+	if err != nil || request.Amount <= 0 || request.Amount > c.Amount || c.Status == "refunded" {
 		fail(w, http.StatusBadRequest, "invalid_refund")
 		return
 	}
