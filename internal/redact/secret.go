@@ -53,10 +53,15 @@ func shape(value string, s *stream) string {
 	out := []byte(value)
 	for i, c := range out {
 		if !isAlnum(c) {
+			// Letters of other scripts would tell, and escapes would mean
+			// something else with other characters behind them.
+			if c <= ' ' && c != '\n' || c >= 0x7f || c == '%' || c == '\\' || c == '"' {
+				out[i] = '-'
+			}
 			continue
 		}
 		if left == 0 {
-			s = check("shape", string(out[:i]))
+			s = check("shape", alnums(string(out[:i])))
 		}
 		left--
 		out[i] = like(c, hex, s)
@@ -78,7 +83,7 @@ func shapedAs(value string, hex bool) bool {
 			continue
 		}
 		if left == 0 {
-			s = check("shape", value[:i])
+			s = check("shape", alnums(value[:i]))
 		}
 		left--
 		if s != nil && like(c, hex, s) != c {
@@ -121,6 +126,18 @@ func isAlnum(c byte) bool {
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// alnums returns the letters and digits of s: what stands between them may be
+// written in other ways.
+func alnums(s string) string {
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		if isAlnum(s[i]) {
+			out = append(out, s[i])
+		}
+	}
+	return string(out)
+}
 
 func countAlnum(s string) int {
 	n := 0

@@ -97,7 +97,7 @@ func (w *walk) byKey(kind keyKind, s string, path func() traffic.Path) (made, ru
 		return w.credential(s, path), rule
 	case keyToken:
 		if len(s) < 8 && (len(s) < 6 || len(digits) == 0) {
-			return s, "" // a currency, a kind of token
+			return s, rule // a currency, a kind of token
 		}
 		return w.credential(s, path), rule
 	case keyName, keyBareName:
@@ -108,7 +108,7 @@ func (w *walk) byKey(kind keyKind, s string, path func() traffic.Path) (made, ru
 	case keyAddress:
 		return w.names.name(s), rule
 	case keyPhone:
-		if len(digits) < 6 || len(digits) > 17 || strings.ContainsAny(s, "@:") {
+		if len(digits) < 6 || len(digits) > 17 || strings.ContainsAny(s, "@:") || strings.Count(s, ".") > 2 {
 			return s, ""
 		}
 		return w.names.phone(s), rule
@@ -116,8 +116,8 @@ func (w *walk) byKey(kind keyKind, s string, path func() traffic.Path) (made, ru
 		if is := cardIssuer(digits); is != nil {
 			return w.names.card(s, is), rule
 		}
-		if len(digits) < 12 || strings.ContainsAny(s, "*xX") {
-			return s, "" // a masked number
+		if len(digits) < 12 || strings.ContainsAny(s, "*xX@:.") {
+			return s, "" // a masked number, or something else
 		}
 		return w.names.secret(s), rule
 	case keyNationalID:
