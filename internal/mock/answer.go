@@ -2,10 +2,9 @@ package mock
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,34 +21,47 @@ const StatusMiss = 599
 // in the journal.
 const MissHeader = "X-Reprise-Miss"
 
-// respond answers a decided call and completes its journal entry.
-func (m *Mock) respond(w http.ResponseWriter, r *http.Request, rec *record, o outcome, began time.Time) {
+// responder writes one answer in some protocol.
+type responder interface {
+	// context ends when the answer is not needed any more, as far as the
+	// protocol can tell.
+	context() context.Context
+	// begin writes status and header fields.
+	begin(req *traffic.Request, response *traffic.Response) error
+	// write writes a piece of the body, unless the answer has none by nature.
+	write(p []byte) error
+	// flush sends what was written so far.
+	flush() error
+	// end writes the trailer, and sends all.
+	end(response *traffic.Response) error
+	// abort breaks the answer off. It need not return.
+	abort()
+}
+
+// errAborted says that an answer ended as recorded: by breaking off.
+var errAborted = errors.New("the recorded call broke off")
+
+// respond answers a decided call and completes its journal entry. On an error
+// the connection or stream is of no use any more.
+func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) error {
 	if o.entry == none {
 		response := missResponse(rec.x)
-		err := m.write(w, r, response, false)
+		err := send(w, &rec.x.Request, response)
 		rec.finish(response, failureOf(err), time.Since(began), time.Since(began))
-		return
+		return err
 	}
 	recorded := m.index.entries[o.entry].x
 	scale := m.scale(rec.x.Match.Pass)
 	if recorded.Response == nil {
-		m.wait(r.Context(), began, scale, recorded.Duration)
+		m.wait(w.context(), began, scale, recorded.Duration) // cut short, it still breaks off
 		rec.finish(nil, recorded.Failure, 0, time.Since(began))
-		abort(w)
-		return
+		w.abort()
+		return errAborted
 	}
 	response := fit(recorded, &rec.x.Request)
-	if err := m.wait(r.Context(), began, scale, recorded.FirstByte); err != nil {
-		rec.finish(nil, traffic.FailureReset, 0, time.Since(began))
-		panic(http.ErrAbortHandler)
-	}
-	first := time.Since(began)
-	headed := m.pace(w, r, response, recorded, scale, began)
-	err := m.write(w, r, response, headed)
+	first, err := m.pace(w, rec, response, recorded, scale, began)
 	rec.finish(response, failureOf(err), first, time.Since(began))
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
+	return err
 }
 
 // scale returns by what the recorded latency is multiplied in a pass.
@@ -67,25 +79,56 @@ func (m *Mock) wait(ctx context.Context, began time.Time, scale float64, recorde
 	return m.waiter.Until(ctx, began.Add(time.Duration(scale*float64(recorded))))
 }
 
-// pace sends the head of a response when the recorded one was, and waits until
-// its end is due. Differences below a millisecond are not worth two packets:
-// both are waited for before the head. It reports whether the head was sent.
-func (m *Mock) pace(w http.ResponseWriter, r *http.Request, response *traffic.Response, recorded *traffic.Exchange, scale float64, began time.Time) (headed bool) {
-	if scale == 0 || recorded.Duration <= recorded.FirstByte || !sendable(response) {
-		return false
+// pace sends a response with the recorded latency: the head when its first
+// byte is due, the body when its last one is. Differences below a millisecond
+// are not worth two packets: both are waited for before the head. It returns
+// when the head went out.
+func (m *Mock) pace(w responder, rec *record, response *traffic.Response, recorded *traffic.Exchange, scale float64, began time.Time) (first time.Duration, err error) {
+	if scale == 0 {
+		first = time.Since(began)
+		return first, send(w, &rec.x.Request, response)
 	}
-	if time.Duration(scale*float64(recorded.Duration-recorded.FirstByte)) >= time.Millisecond {
-		m.head(w, r, response)
-		http.NewResponseController(w).Flush() // a caller that left shows at the next write
-		headed = true
+	split := time.Duration(scale*float64(recorded.Duration-recorded.FirstByte)) >= time.Millisecond
+	due := recorded.FirstByte
+	if !split {
+		due = max(due, recorded.Duration)
 	}
-	m.wait(r.Context(), began, scale, recorded.Duration) // as above
-	return headed
+	if err := m.wait(w.context(), began, scale, due); err != nil {
+		return 0, err
+	}
+	first = time.Since(began)
+	if !split {
+		return first, send(w, &rec.x.Request, response)
+	}
+	if err := w.begin(&rec.x.Request, response); err != nil {
+		return first, err
+	}
+	if err := w.flush(); err != nil {
+		return first, err
+	}
+	if err := m.wait(w.context(), began, scale, recorded.Duration); err != nil {
+		return first, err
+	}
+	return first, rest(w, response)
 }
 
-// sendable reports whether a response has a final status.
-func sendable(response *traffic.Response) bool {
-	return response.Status >= 200 && response.Status <= 999
+// send writes a whole response.
+func send(w responder, req *traffic.Request, response *traffic.Response) error {
+	if response.Status < 200 || response.Status > 999 {
+		response = plainResponse(http.StatusBadGateway, fmt.Sprintf("reprise: the recorded status %d cannot be sent\n", response.Status))
+	}
+	if err := w.begin(req, response); err != nil {
+		return err
+	}
+	return rest(w, response)
+}
+
+// rest writes what follows the head.
+func rest(w responder, response *traffic.Response) error {
+	if err := w.write(response.Body.Raw); err != nil {
+		return err
+	}
+	return w.end(response)
 }
 
 // failureOf says how the end of a response looked to its caller.
@@ -94,30 +137,6 @@ func failureOf(err error) traffic.Failure {
 		return traffic.FailureReset
 	}
 	return traffic.FailureNone
-}
-
-// abort ends a call as the recorded one ended: without an answer.
-func abort(w http.ResponseWriter) {
-	if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
-		reset(c)
-		return
-	}
-	panic(http.ErrAbortHandler) // HTTP/2: the stream is reset
-}
-
-// reset closes a connection so that its peer sees a reset, where TCP allows.
-func reset(c net.Conn) {
-	inner := c
-	if t, ok := inner.(*tls.Conn); ok {
-		inner = t.NetConn()
-	}
-	if sniffed, ok := inner.(*conn); ok {
-		inner = sniffed.Conn
-	}
-	if tcp, ok := inner.(*net.TCPConn); ok {
-		tcp.SetLinger(0) // the close below matters more
-	}
-	inner.Close()
 }
 
 // fit returns the recorded response as this caller can read it: as it is,
@@ -165,64 +184,6 @@ func accepts(live, recorded traffic.Header, coding string) bool {
 		}
 	}
 	return true
-}
-
-// head writes status and header fields. Fields that belong to a connection
-// are left to this one; Date and Content-Type are as recorded or absent.
-func (m *Mock) head(w http.ResponseWriter, r *http.Request, response *traffic.Response) {
-	h := w.Header()
-	for _, f := range response.Header.WithoutHopByHop() {
-		if strings.HasPrefix(f.Name, ":") {
-			continue
-		}
-		h.Add(f.Name, f.Value)
-	}
-	for _, name := range []string{"Date", "Content-Type"} {
-		if len(h.Values(name)) == 0 {
-			h[name] = nil
-		}
-	}
-	bodiless := r.Method == http.MethodHead || response.Status == http.StatusNotModified
-	if h.Get("Content-Length") != "" && !bodiless { // redaction may have changed the length
-		h.Set("Content-Length", strconv.Itoa(len(response.Body.Raw)))
-	}
-	if len(response.Trailer) > 0 && r.ProtoMajor < 2 {
-		h.Del("Content-Length") // trailers need chunks
-		for _, name := range response.Trailer.Names() {
-			h.Add("Trailer", name)
-		}
-	}
-	w.WriteHeader(response.Status)
-}
-
-// write sends a response, from its body on if the head was sent already. The
-// error says that the caller did not get it.
-func (m *Mock) write(w http.ResponseWriter, r *http.Request, response *traffic.Response, headed bool) error {
-	if !sendable(response) {
-		response = plainResponse(http.StatusBadGateway, fmt.Sprintf("the recorded status %d cannot be sent\n", response.Status))
-	}
-	if !headed {
-		m.head(w, r, response)
-	}
-	if r.Method != http.MethodHead && response.Status != http.StatusNoContent && response.Status != http.StatusNotModified {
-		if chunked := !response.Header.Has("Content-Length") || len(response.Trailer) > 0; chunked {
-			// Sending the head first keeps the server from adding a length.
-			if err := http.NewResponseController(w).Flush(); err != nil {
-				return fmt.Errorf("write the answer: %w", err)
-			}
-		}
-		if _, err := w.Write(response.Body.Raw); err != nil {
-			return fmt.Errorf("write the answer: %w", err)
-		}
-	}
-	for _, f := range response.Trailer {
-		if r.ProtoMajor >= 2 {
-			w.Header().Add(http.TrailerPrefix+f.Name, f.Value)
-		} else {
-			w.Header().Add(f.Name, f.Value)
-		}
-	}
-	return nil
 }
 
 // missResponse explains a miss to whoever reads the answer.
