@@ -92,3 +92,42 @@ func MedianLogRatio(a, b []float64) (ratio float64, n int) {
 	}
 	return Median(d), len(d)
 }
+
+// QuantileInterval returns the distribution-free interval of the p-quantile of
+// values in ascending order: the order statistics between which the number of
+// values below the quantile, binomial with n and p, stays with the given
+// confidence. H. A. David and H. N. Nagaraja, "Order Statistics" (2003), §7.1.
+// It takes the values as independent and ends at the extremes where they are
+// too few. It returns NaN for no values.
+func QuantileInterval(s []float64, p, confidence float64) (low, high float64) {
+	n := len(s)
+	if n == 0 {
+		return math.NaN(), math.NaN()
+	}
+	tail := (1 - confidence) / 2
+	// below returns P(X <= k) for X binomial with n and p.
+	below := func(k int) float64 {
+		if k < 0 {
+			return 0
+		}
+		if k >= n {
+			return 1
+		}
+		return 1 - BetaInc(float64(k+1), float64(n-k), p)
+	}
+	first := func(ok func(int) bool) int { // the smallest k in [0, n] that is ok
+		lo, hi := 0, n
+		for lo < hi {
+			mid := (lo + hi) / 2
+			if ok(mid) {
+				hi = mid
+			} else {
+				lo = mid + 1
+			}
+		}
+		return lo
+	}
+	l := first(func(k int) bool { return below(k) > tail }) - 1
+	h := first(func(k int) bool { return below(k) >= 1-tail })
+	return s[min(max(l, 0), n-1)], s[min(h, n-1)]
+}

@@ -238,3 +238,16 @@ func TestMedianLogRatio(t *testing.T) {
 		t.Errorf("used %d pairs, want 3", n)
 	}
 }
+
+func TestQuantileInterval(t *testing.T) {
+	// The median of ten values lies between the 2nd and the 9th with 97.9 %:
+	// P(2 <= X <= 8) for X binomial with 10 and 1/2 is 1 - 2*11/1024.
+	low, high := stats.QuantileInterval([]float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 0.5, 0.95)
+	near(t, "low", low, 2, 0)
+	near(t, "high", high, 9, 0)
+	// Five values cannot bound a 99th percentile from above.
+	_, high = stats.QuantileInterval([]float64{1, 2, 3, 4, 5}, 0.99, 0.95)
+	near(t, "high of few", high, 5, 0)
+	low, _ = stats.QuantileInterval(nil, 0.5, 0.95)
+	near(t, "nothing", low, math.NaN(), 0)
+}

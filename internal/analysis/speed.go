@@ -1,0 +1,115 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/reprise-ci/reprise/internal/stats"
+)
+
+// speedFindings reports each endpoint whose speed changed once: by its median
+// where that changed, else by p90. When no endpoint can be named but all
+// together became slower, that is one finding.
+func (r *run) speedFindings(endpoints []Endpoint) []Finding {
+	var out []Finding
+	for _, e := range endpoints {
+		for _, q := range []struct {
+			name string
+			q    Quantile
+		}{{"p50", e.P50}, {"p90", e.P90}} {
+			if q.q.Verdict == Slower || q.q.Verdict == Faster {
+				out = append(out, r.speedFinding(e.Endpoint, q.name, e.Requests, q.q))
+				break
+			}
+		}
+	}
+	if len(out) == 0 && len(endpoints) > 1 {
+		m := r.measure(r.in.Rounds)
+		if q := m.overall(r.opts.Latency); q.Verdict == Slower {
+			out = append(out, r.speedFinding(allEndpoints, "p50", 0, q))
+		}
+	}
+	return out
+}
+
+func (r *run) speedFinding(endpoint, quantile string, requests int, q Quantile) Finding {
+	f := Finding{
+		Kind: KindLatency, Cause: CauseHead, Endpoint: endpoint, Address: "latency." + quantile, Change: ChangeSlower,
+		Base: fmt.Sprintf("%.2f ms", q.BaseMS), Head: fmt.Sprintf("%.2f ms", q.BaseMS*q.Ratio), Count: requests, Of: requests,
+		Detail: fmt.Sprintf("%+.0f %% (95 %% interval %+.0f to %+.0f %%), p = %.2g", 100*(q.Ratio-1), 100*(q.CI[0]-1), 100*(q.CI[1]-1), q.P),
+	}
+	if q.Verdict == Faster {
+		f.Change = ChangeFaster
+	}
+	f.Gates = q.Verdict == Slower && q.P <= r.opts.Latency.FailLevel
+	return f
+}
+
+// looks are the numbers of rounds at which measuring may stop early.
+var looks = []int{6, 8, 12, 16, 20}
+
+// Decided reports whether measuring may stop after these rounds, and why. It
+// looks only after 6, 8, 12, 16 and 20 rounds, and pays for each look from the
+// error rate of the run, so that looking early does not make more false alarms.
+// A look ends the measurement when every endpoint is decided: the same, or
+// changed beyond what this look may spend. It always ends it once more rounds
+// could not decide more: at 12, or at as many as the number of tests needs.
+func Decided(rounds []Round, opts Options) (bool, string) {
+	k := len(rounds)
+	if k < minRounds {
+		return false, fmt.Sprintf("%d of at least %d rounds measured", k, minRounds)
+	}
+	r := newRun(Input{}, opts)
+	o := r.opts.Latency
+	m := r.measure(rounds)
+	last := lastLook(m.tests(), o.Level)
+	if k >= last {
+		return true, "all rounds measured"
+	}
+	if m.noise > o.MaxNoise && k >= 12 {
+		return true, fmt.Sprintf("the machine is too noisy: base differs from itself by %.0f %%", 100*m.noise)
+	}
+	i := slices.Index(looks, k)
+	if i < 0 {
+		return false, fmt.Sprintf("the next look is after %d rounds", nextLook(k))
+	}
+	before := 0.0
+	if i > 0 {
+		before = stats.Spend(o.Level, float64(looks[i-1])/float64(last))
+	}
+	o.Level = stats.Spend(o.Level, float64(k)/float64(last)) - before
+	open := 0
+	for _, e := range m.endpoints(o) {
+		for _, q := range []Quantile{e.P50, e.P90} {
+			if q.Verdict == SpeedInconclusive {
+				open++
+			}
+		}
+	}
+	if open > 0 {
+		return false, fmt.Sprintf("%d of %d tests are open after %d rounds", open, 2*len(m.timings), k)
+	}
+	return true, "all endpoints decided"
+}
+
+// lastLook is the largest number of rounds worth measuring for a number of
+// tests.
+func lastLook(tests int, level float64) int {
+	need := max(12, stats.RoundsFor(tests, level))
+	for _, l := range looks {
+		if l >= need {
+			return l
+		}
+	}
+	return need
+}
+
+func nextLook(k int) int {
+	for _, l := range looks {
+		if l > k {
+			return l
+		}
+	}
+	return math.MaxInt
+}

@@ -1,0 +1,97 @@
+package analysis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// verdict sums up the result in a word and a sentence.
+func (r *run) verdict(result *Result) (Verdict, string) {
+	if len(r.base) == 0 || len(r.inbound) == 0 {
+		return Error, "No exchange was replayed against base, so nothing is known of this change."
+	}
+	var gating []Finding
+	for _, f := range result.Findings {
+		if f.Gates {
+			gating = append(gating, f)
+		}
+	}
+	if len(gating) > 0 {
+		return Fail, failReason(gating)
+	}
+	if why := r.doubt(result); why != "" {
+		if slices.Contains(r.opts.FailOn, GateInconclusive) {
+			return Fail, why
+		}
+		return Inconclusive, why
+	}
+	reason := fmt.Sprintf("%d of %d exchanges are answered alike", result.Equal, result.Replayed)
+	if n := ofHead(result.Findings); n > 0 {
+		reason += fmt.Sprintf("; %s, but nothing that fails the check", plural(n, "finding"))
+	}
+	return Pass, reason + "."
+}
+
+// doubt says why the run could not tell, or "".
+func (r *run) doubt(result *Result) string {
+	switch {
+	case len(r.head) == 0:
+		return "No exchange was replayed against head."
+	case !r.in.Base.Complete:
+		return "The replay against base did not finish."
+	case !r.in.Head.Complete:
+		return fmt.Sprintf("The replay against head did not finish: %d of %d exchanges were compared.", len(r.head), len(r.inbound))
+	case len(r.in.Base.Crashes) > 0:
+		return "Base itself crashed, so head cannot be judged by it."
+	case slices.Contains(r.opts.FailOn, string(KindLatency)) && result.Latency.Note != "":
+		return "Latency could not be judged: " + result.Latency.Note + "."
+	}
+	return ""
+}
+
+func failReason(gating []Finding) string {
+	count := make(map[Kind]int)
+	for _, f := range gating {
+		count[f.Kind]++
+	}
+	var parts []string
+	for _, k := range []Kind{KindCrash, KindResponse, KindOutbound, KindLatency, KindResource} {
+		if count[k] > 0 {
+			parts = append(parts, plural(count[k], string(k)+" finding"))
+		}
+	}
+	first := gating[0]
+	where := first.Endpoint
+	if first.Call != "" {
+		where += " to " + first.Call
+	}
+	if first.Address != "" {
+		where += " at " + first.Address
+	}
+	return fmt.Sprintf("%s; the first is %s on %s.", capital(strings.Join(parts, ", ")), first.Change, where)
+}
+
+func ofHead(findings []Finding) int {
+	n := 0
+	for _, f := range findings {
+		if f.Cause == CauseHead {
+			n++
+		}
+	}
+	return n
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
