@@ -55,7 +55,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 		opts.Name = NewName()
 	}
 	if opts.NodeImage == "" {
-		opts.NodeImage = DefaultNodeImage
+		opts.NodeImage = nodeImage(opts.Env)
 	}
 	if err := opts.Validate(); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func TestKindCluster(t *testing.T) {
 	began := time.Now()
 	since := func() float64 { return time.Since(began).Seconds() }
 	c, err := Start(ctx, Options{
-		NodeImage: os.Getenv("KIND_NODE_IMAGE"), KubeconfigDir: t.TempDir(), LogsDir: t.TempDir(), Env: os.Environ(),
+		KubeconfigDir: t.TempDir(), LogsDir: t.TempDir(), Env: os.Environ(),
 		Progress: func(s string) { t.Logf("%6.2f %s", since(), s) },
 	})
 	if err != nil {
@@ -56,12 +56,14 @@ func TestCancelKindCluster(t *testing.T) {
 	needCluster(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	c, err := Start(ctx, Options{NodeImage: os.Getenv("KIND_NODE_IMAGE"), KubeconfigDir: t.TempDir(), Env: os.Environ()})
+	c, err := Start(ctx, Options{KubeconfigDir: t.TempDir(), Env: os.Environ(), Progress: func(s string) { t.Log(s) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-c.creation.node:
+	case <-c.creation.done:
+		t.Errorf("the creation ended before the node ran: %v", c.creation.err)
 	case <-time.After(time.Minute):
 		t.Error("the node did not start within a minute")
 	}

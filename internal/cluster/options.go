@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 )
@@ -24,7 +25,8 @@ type Options struct {
 	// Name must start with NamePrefix; [NewName] makes one. Empty means a new
 	// one.
 	Name string
-	// NodeImage is a kind node image; kind's own default when empty.
+	// NodeImage is a kind node image. When it is empty, the variable
+	// KIND_NODE_IMAGE of Env names it, or else kind's own default is used.
 	NodeImage string
 	// KubeconfigDir is where the cluster's own kubeconfig file is written. The
 	// user's kubeconfig is neither read nor changed.
@@ -44,6 +46,16 @@ type Options struct {
 
 // DefaultNodeImage is the node image of the kind release in use.
 const DefaultNodeImage = defaults.Image
+
+// nodeImage is the node image where the options name none.
+func nodeImage(env []string) string {
+	for _, kv := range env {
+		if image, ok := strings.CutPrefix(kv, "KIND_NODE_IMAGE="); ok && image != "" {
+			return image
+		}
+	}
+	return DefaultNodeImage
+}
 
 // NewName returns a fresh cluster name.
 func NewName() string {
