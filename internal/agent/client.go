@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Endpoint is where an agent's control API is reached.
+type Endpoint struct {
+	Addr  string `json:"addr"` // host:port
+	Token string `json:"token"`
+}
+
+// client calls a control API.
+type client struct {
+	at   Endpoint
+	http *http.Client
+}
+
+func newClient(at Endpoint) client {
+	return client{at: at, http: &http.Client{Transport: &http.Transport{
+		// No proxy from the environment: the API is in the cluster or on
+		// loopback.
+		Proxy:               nil,
+		MaxIdleConnsPerHost: 64,
+		DisableCompression:  true,
+	}}}
+}
+
+// do sends a request and returns the body of a good answer, which the caller
+// closes.
+func (c client) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.at.Addr+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.at.Token)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		return nil, &RemoteError{strings.TrimSpace(string(text))}
+	}
+	return resp.Body, nil
+}
+
+// call sends in as JSON (nothing if nil) and reads the answer into out (which
+// may be nil).
+func (c client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("ask the agent: %w", err)
+		}
+		body = bytes.NewReader(data)
+	}
+	answer, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if out == nil {
+		// Reading to the end lets the connection be used again.
+		_, err = io.Copy(io.Discard, answer)
+		return err
+	}
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return nil
+}
+
+// load streams settings and exchanges to the agent.
+func (c client) load(ctx context.Context, settings any, recorded iter.Seq2[*traffic.Exchange, error], out any) error {
+	r, w := io.Pipe()
+	go func() {
+		s := NewStreamWriter(w)
+		err := s.settings(settings)
+		if err == nil {
+			err = s.Close(send(s, recorded))
+		}
+		w.CloseWithError(err)
+	}()
+	answer, err := c.do(ctx, http.MethodPost, "/v1/load", r)
+	r.Close() // ends the writer when the agent refused early
+	if err != nil {
+		return fmt.Errorf("load the snapshot: %w", err)
+	}
+	defer answer.Close()
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("load the snapshot: read the agent's answer: %w", err)
+	}
+	return nil
+}
+
+// send writes exchanges until they end or one is an error, which it returns.
+func send(s *StreamWriter, recorded iter.Seq2[*traffic.Exchange, error]) error {
+	for x, err := range recorded {
+		if err != nil {
+			return err
+		}
+		if err := s.Exchange(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Healthy waits until the agent answers, asking every 50 ms, or ctx ends.
+func Healthy(ctx context.Context, at Endpoint) error {
+	c := newClient(at)
+	defer c.http.CloseIdleConnections()
+	for {
+		err := c.call(ctx, http.MethodGet, "/healthz", nil, nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the agent at %s does not answer: %w", at.Addr, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// List turns a slice into what the load methods take.
+func List(xs []*traffic.Exchange) iter.Seq2[*traffic.Exchange, error] {
+	return func(yield func(*traffic.Exchange, error) bool) {
+		for _, x := range xs {
+			if !yield(x, nil) {
+				return
+			}
+		}
+	}
+}
+
+// post sends in as JSON and returns the body of the answer, which the caller
+// closes.
+func (c client) post(ctx context.Context, path string, in any) (io.ReadCloser, error) {
+	data, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent: %w", err)
+	}
+	return c.do(ctx, http.MethodPost, path, bytes.NewReader(data))
+}

@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+
+	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Replayer replays from somewhere else: the client of [ServeReplay].
+type Replayer struct{ client }
+
+// NewReplayer returns a client. Nothing is sent yet.
+func NewReplayer(at Endpoint) *Replayer { return &Replayer{newClient(at)} }
+
+// Load hands the recorded inbound exchanges over and returns how many requests
+// a pass sends. An error of the sequence ends the load with that error.
+func (r *Replayer) Load(ctx context.Context, settings ReplaySettings, inbound iter.Seq2[*traffic.Exchange, error]) (requests int, err error) {
+	var answer loaded
+	err = r.load(ctx, settings.withKeys(), inbound, &answer)
+	return answer.Requests, err
+}
+
+// Pass runs a correctness pass, as [replay.Engine.Pass] does, with a rewriter
+// whose state is fresh. emit gets the live exchanges one at a time while the
+// pass goes on. When ctx ends, so does the pass.
+func (r *Replayer) Pass(ctx context.Context, t Target, pass uint32, emit func(*traffic.Exchange)) error {
+	body, err := r.post(ctx, "/v1/pass", passRequest{Target: t, Pass: pass})
+	if err != nil {
+		return fmt.Errorf("pass %d on %s: %w", pass, t.Arm, err)
+	}
+	defer body.Close()
+	for stream := NewStreamReader(body); ; {
+		x, err := stream.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return fmt.Errorf("pass %d on %s: %w", pass, t.Arm, err)
+		}
+		emit(x)
+	}
+}
+
+// Round runs one paired round, as [replay.Engine.Round] does, with rewriters
+// whose state is fresh.
+func (r *Replayer) Round(ctx context.Context, a, b Target, pass uint32, seed int64, opts RoundOptions) (replay.Round, error) {
+	var round replay.Round
+	err := r.call(ctx, http.MethodPost, "/v1/round", roundRequest{A: a, B: b, Pass: pass, Seed: seed, Options: opts}, &round)
+	return round, err
+}
