@@ -74,7 +74,7 @@ func (in *Inbound) dial(ctx context.Context) (net.Conn, error) {
 }
 
 func (in *Inbound) direct(h *http1.Head, _, target string) (route, error) {
-	_, target = originForm(target)
+	_, target = http1.OriginForm(target)
 	return route{
 		scheme: "http", authority: strings.ToLower(h.Fields.Get("Host")), target: target, address: in.upstream,
 		dial: in.dial,
@@ -96,23 +96,4 @@ func withField(wire []byte, name, value string) []byte {
 	out = append(out, wire[:end]...)
 	out = append(out, name+": "+value+"\r\n"...)
 	return append(out, wire[end:]...)
-}
-
-// originForm splits the absolute form of a request target ("http://host/path")
-// into scheme and authority, and origin form. Other targets come back as they
-// are.
-func originForm(target string) (base, origin string) {
-	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok || strings.ContainsAny(scheme, "/?") || strings.HasPrefix(target, "/") {
-		return "", target
-	}
-	i := strings.IndexAny(rest, "/?")
-	if i < 0 {
-		return target, "/"
-	}
-	base, origin = target[:len(scheme)+3+i], rest[i:]
-	if origin[0] == '?' {
-		origin = "/" + origin
-	}
-	return base, origin
 }

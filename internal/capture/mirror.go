@@ -106,7 +106,7 @@ func (m *Mirror) answer(c io.Writer, r *bufio.Reader, connection string) bool {
 		}
 		return false
 	}
-	_, origin := originForm(target)
+	_, origin := http1.OriginForm(target)
 	x := m.exchange(traffic.Request{
 		Method: method, Authority: h.Fields.Get("Host"), Target: origin, Proto: proto, Header: h.Fields.WithoutHopByHop(),
 	}, start, connection)

@@ -244,7 +244,7 @@ func (g *gateway) openTLS(c *peeked, to destination) {
 	s := g.session(client)
 	s.fixed = true
 	s.direct = func(h *http1.Head, _, t string) (route, error) {
-		_, t = originForm(t)
+		_, t = http1.OriginForm(t)
 		return route{
 			scheme: "https", authority: hostOr(h, authority), target: t, address: authority, dial: once(up),
 			head: func(*ticket) []byte { return h.Wire },
@@ -313,7 +313,7 @@ var betweenProxies = []string{"Proxy-Connection", "Proxy-Authorization", "Proxy-
 // directPlain routes plain HTTP: by the absolute form, else by the target of
 // the CONNECT, else by Host.
 func (g *gateway) directPlain(h *http1.Head, target string, to destination) (route, error) {
-	base, origin := originForm(target)
+	base, origin := http1.OriginForm(target)
 	authority := to.authority
 	switch {
 	case strings.HasPrefix(strings.ToLower(base), "http://"):

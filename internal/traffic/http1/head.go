@@ -239,3 +239,22 @@ func ContentLength(fields traffic.Header) (int64, error) {
 	}
 	return length, nil
 }
+
+// OriginForm splits the absolute form of a request target ("http://host/path")
+// into scheme and authority, and origin form. Other targets come back as they
+// are.
+func OriginForm(target string) (base, origin string) {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || strings.ContainsAny(scheme, "/?") || strings.HasPrefix(target, "/") {
+		return "", target
+	}
+	i := strings.IndexAny(rest, "/?")
+	if i < 0 {
+		return target, "/"
+	}
+	base, origin = target[:len(scheme)+3+i], rest[i:]
+	if origin[0] == '?' {
+		origin = "/" + origin
+	}
+	return base, origin
+}

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Makes the recordings in this folder with the tools themselves. It needs Go and
+# a right to capture on loopback; a tool that is not there is passed over:
+#   goreplay   go install github.com/buger/goreplay@v1.3.2 (and libpcap-dev)
+#   tcpdump, mitmdump   Debian packages tcpdump and mitmproxy
+set -eu
+cd "$(dirname "$0")"
+bin=$(mktemp -d)
+trap 'kill $(cat "$bin"/*.pid 2>/dev/null) 2>/dev/null || true; rm -rf "$bin"' EXIT
+go build -o "$bin/make" ./make
+"$bin/make" serve 127.0.0.1:18080 & echo $! > "$bin/serve.pid"
+sleep 1
+
+if command -v goreplay >/dev/null; then
+	rm -f goreplay*.gor
+	goreplay --input-raw 127.0.0.1:18080 --input-raw-track-response --output-file goreplay.gor --output-file-append >"$bin/gor.log" 2>&1 & pid=$!
+	sleep 2
+	"$bin/make" call http://127.0.0.1:18080 > goreplay.txt
+	sleep 6
+	kill -INT $pid; wait $pid || true
+fi
+if command -v tcpdump >/dev/null; then
+	tcpdump -i lo -w tcpdump.pcap -s 0 -U tcp port 18080 2>"$bin/tcpdump.log" & pid=$!
+	sleep 2
+	"$bin/make" call http://127.0.0.1:18080 > tcpdump.txt
+	sleep 2
+	kill -INT $pid; wait $pid || true
+fi
+if command -v mitmdump >/dev/null; then
+	rm -f mitmdump.flows
+	mitmdump -q -p 18081 --mode reverse:http://127.0.0.1:18080 -w mitmdump.flows >"$bin/mitm.log" 2>&1 & pid=$!
+	sleep 6
+	"$bin/make" call http://127.0.0.1:18081 > mitmdump.txt
+	sleep 1
+	kill -INT $pid; wait $pid || true
+fi
