@@ -200,7 +200,10 @@ func (j *judge) sighting(u *unit, d compare.Difference) sighting {
 
 // agrees reports whether head answers as recorded at the place of d.
 func (j *judge) agrees(u *unit, d compare.Difference) bool {
-	for _, r := range u.compare(u.recorded, u.head, j.opts.Compare) {
+	if !u.drifted {
+		u.drift, u.drifted = u.compare(u.recorded, u.head, j.opts.Compare), true
+	}
+	for _, r := range u.drift {
 		if d.Path.Within(r.Path) || r.Path.Within(d.Path) {
 			return false
 		}

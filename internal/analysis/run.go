@@ -35,7 +35,7 @@ func Run(in Input, opts Options) Result {
 		result.Findings, result.Stale = append(result.Findings, *f), share
 	}
 	result.Endpoints, result.Latency = r.latency()
-	result.Findings = append(result.Findings, r.speedFindings(result.Endpoints)...)
+	result.Findings = append(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall)...)
 	r.gate(result.Findings)
 	order(result.Findings)
 	result.Verdict, result.Reason = r.verdict(&result)

@@ -11,7 +11,7 @@ import (
 // speedFindings reports each endpoint whose speed changed once: by its median
 // where that changed, else by p90. When no endpoint can be named but all
 // together became slower, that is one finding.
-func (r *run) speedFindings(endpoints []Endpoint) []Finding {
+func (r *run) speedFindings(endpoints []Endpoint, overall Quantile) []Finding {
 	var out []Finding
 	for _, e := range endpoints {
 		for _, q := range []struct {
@@ -24,11 +24,12 @@ func (r *run) speedFindings(endpoints []Endpoint) []Finding {
 			}
 		}
 	}
-	if len(out) == 0 && len(endpoints) > 1 {
-		m := r.measure(r.in.Rounds)
-		if q := m.overall(r.opts.Latency); q.Verdict == Slower {
-			out = append(out, r.speedFinding(allEndpoints, "p50", 0, q))
+	if len(out) == 0 && len(endpoints) > 1 && overall.Verdict == Slower {
+		pairs := 0
+		for _, e := range endpoints {
+			pairs += e.Requests
 		}
+		out = append(out, r.speedFinding(allEndpoints, "p50", pairs, overall))
 	}
 	return out
 }

@@ -22,6 +22,9 @@ type unit struct {
 	// what the comparisons found, base on the left, except stale: recorded
 	// against base.
 	noise, change, stale []compare.Difference
+	// drift is recorded against head, made when it is first asked for.
+	drift   []compare.Difference
+	drifted bool
 }
 
 func (u *unit) compare(a, b *traffic.Exchange, opts compare.Options) []compare.Difference {

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -66,6 +67,7 @@ func Responses(a, b *traffic.Exchange, opts Options) []Difference {
 	}
 	ha := message{ra.Header, ra.Body, ra.Trailer}
 	hb := message{rb.Header, rb.Body, rb.Trailer}
+	c.bytesDiffer = !bytes.Equal(ha.Body.Raw, hb.Body.Raw)
 	c.headers("header", ha, hb, "Set-Cookie", responseHeaderIgnored)
 	c.at("cookie", func() { c.members(setCookies(ra.Header), setCookies(rb.Header)) })
 	c.at("body", func() { c.bodies(ha, hb) })
@@ -106,6 +108,7 @@ func Requests(a, b *traffic.Exchange, opts Options) []Difference {
 	}
 	ha := message{qa.Header, qa.Body, qa.Trailer}
 	hb := message{qb.Header, qb.Body, qb.Trailer}
+	c.bytesDiffer = !bytes.Equal(ha.Body.Raw, hb.Body.Raw)
 	c.headers("header", ha, hb, "Cookie", requestHeaderIgnored)
 	c.at("cookie", func() { c.members(cookies(qa.Header), cookies(qb.Header)) })
 	c.at("body", func() { c.bodies(ha, hb) })
@@ -144,6 +147,9 @@ type comparer struct {
 	root  traffic.Path
 	steps []traffic.Step
 	found []Difference
+	// bytesDiffer says that the bodies of the two messages are not the same
+	// bytes.
+	bytesDiffer bool
 }
 
 func newComparer(opts Options, root traffic.Path) *comparer {

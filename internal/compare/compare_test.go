@@ -94,6 +94,8 @@ func TestResponses(t *testing.T) {
 		{"broken date", "a Date that is no date is the service's fault", answer(200, `{}`, "Date: Mon, 23 Nov 2026 08:00:00 GMT"), answer(200, `{}`, "Date: yesterday"), compare.Options{}, []string{"extra response.header.Date:  -> yesterday"}},
 		{"length follows the body", "the body is compared itself", answer(200, `{"a":1}`, "Content-Length: 7"), answer(200, `{"a":12}`, "Content-Length: 8"), compare.Options{}, []string{"value response.body.a: 1 -> 12"}},
 		{"length alone", "answers to HEAD have a length and no body", answer(200, ``, "Content-Length: 7"), answer(200, ``, "Content-Length: 8"), compare.Options{}, []string{"value response.header.Content-Length: 7 -> 8"}},
+		{"digest of other bytes", "a digest follows from the bytes, even where they mean the same", answer(200, `{"a":1,"b":2}`, `ETag: "1"`), answer(200, `{"b":2,"a":1}`, `ETag: "2"`), compare.Options{}, nil},
+		{"digest of the same bytes", "then it is a change of its own", answer(200, `{"a":1}`, `ETag: "1"`), answer(200, `{"a":1}`, `ETag: "2"`), compare.Options{}, []string{`value response.header.Etag: "1" -> "2"`}},
 		{"chunked", "how the body travels is no difference", answer(200, `{}`, "Transfer-Encoding: chunked"), answer(200, `{}`, "Content-Length: 2"), compare.Options{}, nil},
 		{"media type spelling", "case and spaces mean nothing", answer(200, `{}`, "Content-Type: application/json; charset=utf-8"), answer(200, `{}`, "Content-Type: application/json;charset=UTF-8"), compare.Options{}, nil},
 		{"cookie flag", "cookies are compared by attribute", answer(200, `{}`, "Set-Cookie: sid=1; Path=/; HttpOnly; Secure"), answer(200, `{}`, "Set-Cookie: sid=1; secure; path=/"), compare.Options{}, []string{"missing response.cookie.sid.httponly:  -> "}},
