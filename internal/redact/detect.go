@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // The names of the detectors, which stand in the manifest as rules.
@@ -59,62 +57,36 @@ func (f *found) add(start, end int, rule, made string) {
 	}
 }
 
-// features is what one look at a text tells about which detectors can find
-// something in it.
-type features struct {
-	at, digits, dots, colons, letters int
-	jwt, scheme                       bool
-}
+// text is textWith for a text that nobody looked at yet.
+func (w *walk) text(s string, where place) (string, bool) { return w.textWith(s, look(s), where) }
 
-func look(s string) features {
-	var f features
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9':
-			f.digits++
-		case c == '@':
-			f.at++
-		case c == '%' && strings.HasPrefix(s[i:], "%40"):
-			f.at++
-		case c == '.':
-			f.dots++
-		case c == ':':
-			f.colons++
-			f.scheme = f.scheme || strings.HasPrefix(s[i:], "://")
-		case c == 'e' && strings.HasPrefix(s[i:], "eyJ"):
-			f.jwt = true
-		}
-	}
-	return f
-}
-
-// text replaces what the detectors find inside s.
-func (w *walk) text(s string, path func() traffic.Path) (string, bool) {
-	if len(s) < 5 {
+// textWith replaces what the detectors find inside s. Which of them have a
+// chance is decided by its features, so that most texts cost nothing more.
+func (w *walk) textWith(s string, f features, where place) (string, bool) {
+	if len(s) < 5 || f.digits < 4 && !f.has(hasAt|hasColon|hasMark|hasDot) {
 		return s, false
 	}
-	f := look(s)
 	var hits found
-	if f.jwt && f.dots >= 2 && !w.disabled[DetectJWT] {
-		w.findJWT(s, path, &hits)
+	if f.has(hasDot) && len(s) >= 20 && !w.disabled[DetectJWT] && strings.Contains(s, "eyJ") {
+		w.findJWT(s, where, &hits)
 	}
-	if len(s) >= 16 && !w.disabled[DetectToken] {
+	if len(s) >= 16 && (f.digits > 0 || f.has(hasAt) || len(s) > 40) && f.has(hasMark|hasDot|hasUpper|hasColon) && !w.disabled[DetectToken] {
 		w.findTokens(s, f, &hits)
 	}
-	if f.at > 0 && f.dots > 0 && !w.disabled[DetectEmail] {
+	if f.has(hasAt) && f.has(hasDot) && !w.disabled[DetectEmail] {
 		w.findEmails(s, &hits)
 	}
-	if f.digits >= 7 {
+	if f.digits >= 9 {
 		w.findNumbers(s, f, &hits)
 	}
-	if (f.dots >= 3 && f.digits >= 4 || f.colons >= 2) && !w.disabled[DetectIP] {
-		w.findIPs(s, f, &hits)
+	if !w.disabled[DetectIP] && (f.digits >= 4 && f.has(hasDot) && strings.Count(s, ".") >= 3 || f.has(hasColon) && (strings.Contains(s, "::") || strings.Count(s, ":") >= 7)) {
+		w.findIPs(s, &hits)
 	}
-	return w.apply(s, hits.spans, path)
+	return w.apply(s, hits.spans, where)
 }
 
 // apply puts the pseudonyms in place.
-func (w *walk) apply(s string, spans []span, path func() traffic.Path) (string, bool) {
+func (w *walk) apply(s string, spans []span, where place) (string, bool) {
 	if len(spans) == 0 {
 		return s, false
 	}
@@ -125,7 +97,7 @@ func (w *walk) apply(s string, spans []span, path func() traffic.Path) (string, 
 		if s[sp.start:sp.end] == sp.made {
 			continue
 		}
-		w.count(sp.rule, path())
+		w.count(sp.rule, where)
 		out.WriteString(s[at:sp.start])
 		out.WriteString(sp.made)
 		at = sp.end
@@ -139,7 +111,7 @@ func (w *walk) apply(s string, spans []span, path func() traffic.Path) (string, 
 
 func isTokenByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }
 
-func (w *walk) findJWT(s string, path func() traffic.Path, hits *found) {
+func (w *walk) findJWT(s string, where place, hits *found) {
 	for i := 0; i < len(s); {
 		at := strings.Index(s[i:], "eyJ")
 		if at < 0 {
@@ -154,7 +126,7 @@ func (w *walk) findJWT(s string, path func() traffic.Path, hits *found) {
 		for end > start && s[end-1] == '.' && strings.Count(s[start:end], ".") != 2 {
 			end-- // the end of a sentence; a token without signature keeps its dot
 		}
-		if made, ok := w.jwt(s[start:end], path); ok {
+		if made, ok := w.jwt(s[start:end], where); ok {
 			hits.add(start, end, DetectJWT, made)
 		}
 	}
@@ -255,13 +227,20 @@ func (w *walk) findNumbers(s string, f features, hits *found) {
 		w.findIBANs(s, hits)
 	}
 	for i := 0; i < len(s); {
-		if !isDigit(s[i]) && s[i] != '+' && s[i] != '(' {
+		switch c := s[i]; {
+		case isDigit(c) && (i == 0 || !isAlnum(s[i-1])), c == '+', c == '(':
+			end := numberEnd(s, i)
+			if end-i >= 9 {
+				w.judgeNumber(s, i, end, hits)
+			}
+			i = max(end, i+1)
+		case isAlnum(c): // a number within a word is none
+			for i < len(s) && isAlnum(s[i]) {
+				i++
+			}
+		default:
 			i++
-			continue
 		}
-		end := numberEnd(s, i)
-		w.judgeNumber(s, i, end, hits)
-		i = max(end, i+1)
 	}
 }
 
@@ -383,7 +362,7 @@ func (w *walk) findIBANs(s string, hits *found) {
 
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
 
-func (w *walk) findIPs(s string, f features, hits *found) {
+func (w *walk) findIPs(s string, hits *found) {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if !isHexByte(c) && c != ':' {
@@ -403,7 +382,7 @@ func (w *walk) findIPs(s string, f features, hits *found) {
 		if colons == 1 && dots == 3 { // with a port
 			run, _, _ = strings.Cut(run, ":")
 		}
-		if (dots >= 3 || colons >= 2) && ipBounded(s, i, i+len(run), colons) {
+		if (dots >= 3 || colons == 7 || colons >= 2 && strings.Contains(run, "::")) && ipBounded(s, i, i+len(run), colons) {
 			if _, err := netip.ParseAddr(run); err == nil {
 				hits.add(i, i+len(run), DetectIP, w.names.ip(run))
 			}

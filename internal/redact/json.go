@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -17,23 +18,33 @@ const maxDepth = 500
 // double keys included.
 type jsonEdit struct {
 	w      *walk
-	in     []byte
+	in     string
 	pos    int
 	out    []byte
 	copied int // how much of in is in out
-	base   traffic.Path
+	base   place
 	steps  []jsonStep
 }
 
 type jsonStep struct {
-	key   []byte // as it stands between the quotes
+	key   string // as it stands between the quotes
 	index int
 	array bool
 }
 
 // json redacts a JSON text. What follows the first thing that is not JSON (a
 // truncated body) is treated as free text.
-func (w *walk) json(in []byte, base traffic.Path) ([]byte, bool) {
+func (w *walk) json(in string, base place) (string, bool) {
+	out, changed := w.jsonBytes(in, base)
+	if !changed {
+		return in, false
+	}
+	return string(out), true
+}
+
+// jsonBytes is json for callers that want bytes; out is nil when nothing
+// changed.
+func (w *walk) jsonBytes(in string, base place) (out []byte, changed bool) {
 	e := &jsonEdit{w: w, in: in, base: base}
 	for e.space(); e.pos < len(in); e.space() { // more than one value: JSON lines
 		if !e.value(keyPlain, false) {
@@ -41,24 +52,37 @@ func (w *walk) json(in []byte, base traffic.Path) ([]byte, bool) {
 		}
 	}
 	if e.pos < len(in) {
-		rest, changed := w.text(string(in[e.pos:]), func() traffic.Path { return base })
-		if changed {
-			e.replace(e.pos, len(in), []byte(rest))
+		if rest, changed := w.text(in[e.pos:], base); changed {
+			e.replace(e.pos, len(in), rest)
 		}
 	}
 	if e.out == nil {
-		return in, false
+		return nil, false
 	}
 	return append(e.out, in[e.copied:]...), true
 }
 
-func (e *jsonEdit) replace(start, end int, with []byte) {
+func (e *jsonEdit) replace(start, end int, with string) {
+	if e.out == nil {
+		e.out = make([]byte, 0, len(e.in)+len(e.in)/8+64)
+	}
 	e.out = append(append(e.out, e.in[e.copied:start]...), with...)
 	e.copied = end
 }
 
+// replaceString replaces a string with its quotes.
+func (e *jsonEdit) replaceString(start, end int, with string) {
+	if !plainString(with) {
+		with = quote(with)
+		e.replace(start, end, with)
+		return
+	}
+	e.replace(start+1, end, with)
+	e.out = append(e.out, '"')
+}
+
 func (e *jsonEdit) path() traffic.Path {
-	p := e.base
+	p := e.base.path()
 	for _, s := range e.steps {
 		if s.array {
 			p = p.Elem(s.index)
@@ -67,6 +91,19 @@ func (e *jsonEdit) path() traffic.Path {
 		}
 	}
 	return p
+}
+
+func (e *jsonEdit) appendKey(dst []byte) []byte {
+	dst = e.base.appendKey(dst)
+	for _, s := range e.steps {
+		dst = append(dst, 0)
+		if s.array {
+			dst = append(dst, 1)
+		} else {
+			dst = append(dst, s.key...)
+		}
+	}
+	return dst
 }
 
 func (e *jsonEdit) space() {
@@ -87,7 +124,7 @@ func (e *jsonEdit) value(kind keyKind, person bool) bool {
 	if e.pos >= len(e.in) || len(e.steps) > maxDepth {
 		return false
 	}
-	switch c := e.in[e.pos]; c {
+	switch e.in[e.pos] {
 	case '{':
 		return e.object(kind == keyPerson)
 	case '[':
@@ -96,7 +133,7 @@ func (e *jsonEdit) value(kind keyKind, person bool) bool {
 		return e.text(kind)
 	case 't', 'f', 'n':
 		for _, word := range []string{"true", "false", "null"} {
-			if bytes.HasPrefix(e.in[e.pos:], []byte(word)) {
+			if strings.HasPrefix(e.in[e.pos:], word) {
 				e.pos += len(word)
 				return true
 			}
@@ -112,55 +149,82 @@ func (e *jsonEdit) object(person bool) bool {
 	e.steps = append(e.steps, jsonStep{})
 	for first := true; ; first = false {
 		e.space()
-		if e.pos < len(e.in) && e.in[e.pos] == '}' && first {
+		if e.pos >= len(e.in) {
+			return false
+		}
+		if e.in[e.pos] == '}' && first {
 			break
 		}
-		start := e.pos
-		end, ok := e.stringEnd()
+		kind, ok := e.key()
 		if !ok {
 			return false
 		}
-		key := e.in[start+1 : end-1]
-		e.pos = end
-		e.steps[len(e.steps)-1] = jsonStep{key: key}
-		e.key(start, end)
-		if e.space(); e.pos >= len(e.in) || e.in[e.pos] != ':' {
-			return false
-		}
-		e.pos++
-		e.space()
-		kind := e.w.keys.kind(key)
 		if kind == keyBareName && !person {
 			kind = keyPlain
 		}
 		if !e.value(kind, person) {
 			return false
 		}
-		e.space()
-		if e.pos >= len(e.in) {
+		end, ok := e.next('}')
+		if !ok {
 			return false
 		}
-		if e.in[e.pos] == '}' {
+		if end {
 			break
 		}
-		if e.in[e.pos] != ',' {
-			return false
-		}
-		e.pos++
 	}
 	e.pos++
 	e.steps = e.steps[:len(e.steps)-1]
 	return true
 }
 
-// key redacts a member name that is itself a value, as in {"jane@x.org": 3}.
-func (e *jsonEdit) key(start, end int) {
-	if end-start < 7 {
-		return
+// next looks at what follows a value: the end, or a comma, which it passes.
+func (e *jsonEdit) next(closing byte) (end, ok bool) {
+	e.space()
+	if e.pos >= len(e.in) {
+		return false, false
 	}
-	if made, changed := e.w.text(unquote(e.in[start+1:end-1]), e.path); changed {
-		e.replace(start, end, quote(made))
+	if e.in[e.pos] == closing {
+		return true, true
 	}
+	if e.in[e.pos] != ',' {
+		return false, false
+	}
+	e.pos++
+	return false, true
+}
+
+// key reads a member name and its colon. It redacts a name that is itself a
+// value, as in {"jane@x.org": 3}.
+func (e *jsonEdit) key() (keyKind, bool) {
+	start := e.pos
+	if e.in[start] != '"' {
+		return keyPlain, false
+	}
+	end, f, escaped, ok := lookString(e.in, start+1)
+	if !ok {
+		return keyPlain, false
+	}
+	key := e.in[start+1 : end]
+	e.pos = end + 1
+	e.steps[len(e.steps)-1] = jsonStep{key: key}
+	if f.digits > 3 || f.has(hasAt) || escaped {
+		plain := key
+		if escaped {
+			plain = unquote(key)
+			f = look(plain)
+		}
+		if made, changed := e.w.textWith(plain, f, e); changed {
+			e.replaceString(start, e.pos, made)
+		}
+	}
+	e.space()
+	if e.pos >= len(e.in) || e.in[e.pos] != ':' {
+		return keyPlain, false
+	}
+	e.pos++
+	e.space()
+	return e.w.keys.kind(key), true
 }
 
 func (e *jsonEdit) array(kind keyKind, person bool) bool {
@@ -175,59 +239,40 @@ func (e *jsonEdit) array(kind keyKind, person bool) bool {
 		if !e.value(kind, person) {
 			return false
 		}
-		e.space()
-		if e.pos >= len(e.in) {
+		end, ok := e.next(']')
+		if !ok {
 			return false
 		}
-		if e.in[e.pos] == ']' {
+		if end {
 			break
 		}
-		if e.in[e.pos] != ',' {
-			return false
-		}
-		e.pos++
 	}
 	e.pos++
 	e.steps = e.steps[:len(e.steps)-1]
 	return true
 }
 
-// stringEnd returns the position behind the string that starts here.
-func (e *jsonEdit) stringEnd() (int, bool) {
-	if e.pos >= len(e.in) || e.in[e.pos] != '"' {
-		return 0, false
-	}
-	for i := e.pos + 1; i < len(e.in); i++ {
-		switch e.in[i] {
-		case '"':
-			return i + 1, true
-		case '\\':
-			i++
-		}
-	}
-	return 0, false
-}
-
 func (e *jsonEdit) text(kind keyKind) bool {
 	start := e.pos
-	end, ok := e.stringEnd()
-	raw := e.in[start+1:]
+	end, f, escaped, ok := lookString(e.in, start+1)
+	s := e.in[start+1 : end]
 	if ok {
-		raw = e.in[start+1 : end-1]
-	} else {
-		end = len(e.in)
+		end++
 	}
 	e.pos = end
 	if !ok && e.w.truncated {
 		// Half a value cannot be judged: half an address is no address.
-		if len(raw) > 0 {
-			e.replace(start+1, end, nil)
+		if s != "" {
+			e.replace(start+1, end, "")
 		}
 		return true
 	}
-	s := unquote(raw)
-	if made, changed := e.w.value(kind, s, e.path); changed {
-		e.replace(start, end, quote(made))
+	if escaped {
+		s = unquote(s)
+		f = look(s)
+	}
+	if made, changed := e.w.valueWith(kind, s, f, e); changed {
+		e.replaceString(start, end, made)
 	}
 	return true
 }
@@ -244,46 +289,45 @@ func (e *jsonEdit) number(kind keyKind) bool {
 	if e.pos == start {
 		return false
 	}
-	lexeme := e.in[start:e.pos]
-	if kind == keyPlain && len(lexeme) < 13 && len(e.w.rules) == 0 {
+	if kind == keyPlain && e.pos-start < 13 && len(e.w.rules) == 0 {
 		return true
 	}
-	if made, changed := e.w.number(kind, string(lexeme), e.path); changed {
-		e.replace(start, e.pos, []byte(made))
+	if made, changed := e.w.number(kind, e.in[start:e.pos], e); changed {
+		e.replace(start, e.pos, made)
 	}
 	return true
 }
 
 // unquote returns the text of a JSON string, given what stands between its
 // quotes.
-func unquote(raw []byte) string {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw)
+func unquote(raw string) string {
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw
 	}
 	var s string
-	if utf8.Valid(raw) && json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &s) == nil {
+	if utf8.ValidString(raw) && json.Unmarshal([]byte(`"`+raw+`"`), &s) == nil {
 		return s
 	}
-	return string(raw)
+	return raw
 }
 
-// quote writes a JSON string without escaping what HTML would need.
-func quote(s string) []byte {
-	plain := true
+// plainString reports whether s stands in JSON as it is.
+func plainString(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			plain = false
-			break
+			return false
 		}
 	}
-	if plain {
-		return append(append([]byte{'"'}, s...), '"')
-	}
+	return true
+}
+
+// quote writes a JSON string without escaping what only HTML would need.
+func quote(s string) string {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if enc.Encode(s) != nil {
-		return []byte(strconv.Quote(s))
+		return strconv.Quote(s)
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	return strings.TrimSuffix(buf.String(), "\n")
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
-
-	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // jwt redacts a JSON Web Token. Its header stays, and its claims but for what
@@ -13,7 +11,7 @@ import (
 // subjects still mean what they meant; the signature becomes a pseudonym of
 // the same length and verifies nowhere. It reports false for other text that
 // has the shape of a token.
-func (w *walk) jwt(token string, path func() traffic.Path) (string, bool) {
+func (w *walk) jwt(token string, where place) (string, bool) {
 	head, rest, _ := strings.Cut(token, ".")
 	claims, signature, ok := strings.Cut(rest, ".")
 	if !ok || strings.Contains(signature, ".") || !isJSONObject(head) {
@@ -26,8 +24,8 @@ func (w *walk) jwt(token string, path func() traffic.Path) (string, bool) {
 	if signed, err := base64.RawURLEncoding.DecodeString(signature); err == nil && isSignaturePseudonym(signed) {
 		return token, true
 	}
-	if redacted, changed := w.json(plain, path()); changed {
-		claims = base64.RawURLEncoding.EncodeToString(redacted)
+	if redacted, changed := w.json(string(plain), where); changed {
+		claims = base64.RawURLEncoding.EncodeToString([]byte(redacted))
 	}
 	return head + "." + claims + "." + w.names.signature(token, signature), true
 }

@@ -1,8 +1,10 @@
 package redact
 
 import (
+	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // keyKind is what the name of a field says about its value.
@@ -78,26 +80,37 @@ var secretEnds = []string{"password", "passwd", "passphrase", "pwd", "secret", "
 const notTokens = " maxtoken nexttoken pagetoken nextpagetoken continuationtoken cursortoken prevtoken synctoken stoptoken "
 
 // keyCache remembers kinds by the name as it was written. Names come from
-// traffic, so it is bounded.
+// traffic, so it is bounded; it is copied when it grows, so that looking up
+// takes no lock.
 type keyCache struct {
-	mu    sync.RWMutex
-	kinds map[string]keyKind
+	mu    sync.Mutex
+	kinds atomic.Pointer[map[string]keyKind]
 }
 
-func (c *keyCache) kind(key []byte) keyKind {
-	c.mu.RLock()
-	k, ok := c.kinds[string(key)]
-	c.mu.RUnlock()
+const keyCacheSize = 2048
+
+func newKeyCache() *keyCache {
+	c := &keyCache{}
+	c.kinds.Store(&map[string]keyKind{})
+	return c
+}
+
+// kind returns what a name says about its value; the name is as it stands in
+// JSON.
+func (c *keyCache) kind(key string) keyKind {
+	k, ok := (*c.kinds.Load())[key]
 	if ok || len(key) > 64 {
 		return k
 	}
 	k = kindOfKey(unquote(key))
 	c.mu.Lock()
-	if len(c.kinds) >= 4096 {
-		clear(c.kinds)
+	defer c.mu.Unlock()
+	old := *c.kinds.Load()
+	if len(old) < keyCacheSize {
+		grown := maps.Clone(old)
+		grown[strings.Clone(key)] = k
+		c.kinds.Store(&grown)
 	}
-	c.kinds[string(key)] = k
-	c.mu.Unlock()
 	return k
 }
 

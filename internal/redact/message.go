@@ -27,8 +27,7 @@ func (w *walk) exchange(x *traffic.Exchange) error {
 		}
 		w.header(resp.Trailer, "response", "trailer")
 	}
-	connection := func() traffic.Path { return traffic.At("connection") }
-	x.Origin.Connection, _ = w.text(x.Origin.Connection, connection)
+	x.Origin.Connection, _ = w.text(x.Origin.Connection, spot{part: "connection"})
 	w.match(x.Match)
 	return nil
 }
@@ -38,24 +37,24 @@ func (w *walk) match(m *traffic.Match) {
 	if m == nil {
 		return
 	}
-	m.Reason, _ = w.text(m.Reason, func() traffic.Path { return traffic.At("match") })
+	m.Reason, _ = w.text(m.Reason, spot{part: "match"})
 	near := make([]traffic.Near, len(m.Nearest))
 	for i, n := range m.Nearest {
 		differences := make([]traffic.Disagreement, len(n.Differences))
 		for j, d := range n.Differences {
-			path := func() traffic.Path { return d.Path }
+			where := at{d.Path}
 			kind := keyPlain
 			if steps := d.Path.Steps(); len(steps) > 0 {
 				last := steps[len(steps)-1].Name
-				kind = w.keys.kind([]byte(last))
+				kind = w.keys.kind(last)
 				if len(steps) == 3 && (steps[1].Name == "header" || steps[1].Name == "cookie") {
 					kind = keyPlain
-					d.Recorded, _ = w.headerValue(last, d.Recorded, path)
-					d.Live, _ = w.headerValue(last, d.Live, path)
+					d.Recorded, _ = w.headerValue(last, d.Recorded, where)
+					d.Live, _ = w.headerValue(last, d.Live, where)
 				}
 			}
-			d.Recorded, _ = w.value(kind, d.Recorded, path)
-			d.Live, _ = w.value(kind, d.Live, path)
+			d.Recorded, _ = w.value(kind, d.Recorded, where)
+			d.Live, _ = w.value(kind, d.Live, where)
 			differences[j] = d
 		}
 		n.Differences = differences
@@ -71,8 +70,8 @@ func (w *walk) target(r *traffic.Request) {
 	path, query, hasQuery := strings.Cut(r.Target, "?")
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
-		at := func() traffic.Path { return traffic.At("request", "path").Elem(max(i-1, 0)) }
-		segments[i] = w.escaped(keyPlain, s, url.PathUnescape, url.PathEscape, at)
+		where := spot{part: "request", kind: "path", index: max(i-1, 0)}
+		segments[i] = w.escaped(keyPlain, s, url.PathUnescape, url.PathEscape, where)
 	}
 	r.Target = strings.Join(segments, "/")
 	if hasQuery {
@@ -82,12 +81,12 @@ func (w *walk) target(r *traffic.Request) {
 
 // escaped redacts a value inside a coding. What does not change keeps its
 // spelling.
-func (w *walk) escaped(kind keyKind, raw string, decode func(string) (string, error), encode func(string) string, path func() traffic.Path) string {
+func (w *walk) escaped(kind keyKind, raw string, decode func(string) (string, error), encode func(string) string, where place) string {
 	plain, err := decode(raw)
 	if err != nil {
 		plain, encode = raw, func(s string) string { return s }
 	}
-	made, changed := w.value(kind, plain, path)
+	made, changed := w.value(kind, plain, where)
 	if !changed {
 		return raw
 	}
@@ -102,7 +101,7 @@ func (w *walk) escaped(kind keyKind, raw string, decode func(string) (string, er
 }
 
 // pairs redacts key=value pairs of a query or form.
-func (w *walk) pairs(raw, part, place string) string {
+func (w *walk) pairs(raw, part, kindOf string) string {
 	list := strings.Split(raw, "&")
 	for i, pair := range list {
 		key, value, ok := strings.Cut(pair, "=")
@@ -110,16 +109,16 @@ func (w *walk) pairs(raw, part, place string) string {
 		if err != nil {
 			name = key
 		}
-		path := func() traffic.Path { return traffic.At(part, place, name) }
+		where := spot{part: part, kind: kindOf, name: name, index: -1}
 		if !ok {
-			list[i] = w.escaped(keyPlain, pair, url.QueryUnescape, url.QueryEscape, path)
+			list[i] = w.escaped(keyPlain, pair, url.QueryUnescape, url.QueryEscape, where)
 			continue
 		}
-		kind := w.keys.kind([]byte(name))
+		kind := w.keys.kind(name)
 		if kind == keyBareName {
 			kind = keyPlain
 		}
-		list[i] = key + "=" + w.escaped(kind, value, url.QueryUnescape, url.QueryEscape, path)
+		list[i] = key + "=" + w.escaped(kind, value, url.QueryUnescape, url.QueryEscape, where)
 	}
 	return strings.Join(list, "&")
 }
@@ -147,13 +146,13 @@ var credentialHeaders = map[string]bool{
 	"x-forwarded-access-token": true, "x-amzn-oidc-data": true, "x-amzn-oidc-accesstoken": true, "cf-access-jwt-assertion": true, "x-shopify-access-token": true,
 }
 
-func (w *walk) header(h traffic.Header, part, place string) {
+func (w *walk) header(h traffic.Header, part, kind string) {
 	for i, f := range h {
 		lower := strings.ToLower(f.Name)
 		if f.Value == "" || structural[lower] && len(w.rules) == 0 {
 			continue
 		}
-		path := func() traffic.Path { return traffic.At(part, place, f.Name) }
+		where := spot{part: part, kind: kind, name: f.Name, index: -1}
 		switch lower {
 		case "cookie":
 			h[i].Value = w.cookies(f.Value, part)
@@ -164,48 +163,48 @@ func (w *walk) header(h traffic.Header, part, place string) {
 				h[i].Value += ";" + attributes
 			}
 		default:
-			h[i].Value, _ = w.headerValue(f.Name, f.Value, path)
+			h[i].Value, _ = w.headerValue(f.Name, f.Value, where)
 		}
 	}
 }
 
 // headerValue redacts the value of a header other than cookies.
-func (w *walk) headerValue(name, value string, path func() traffic.Path) (string, bool) {
+func (w *walk) headerValue(name, value string, where place) (string, bool) {
 	lower := strings.ToLower(name)
-	if rule := w.rule(path); rule == nil {
+	if rule := w.rule(where); rule == nil {
 		if structural[lower] {
 			return value, false
 		}
 		if credentialHeaders[lower] && !w.disabled[DetectCredential] {
-			made := w.credential(value, path)
+			made := w.credential(value, where)
 			if made != value {
-				w.count(DetectCredential, path())
+				w.count(DetectCredential, where)
 			}
 			return made, made != value
 		}
 		if lower == "location" || lower == "referer" || lower == "content-location" {
-			return w.url(value, path)
+			return w.url(value, where)
 		}
 	}
-	kind := w.keys.kind([]byte(name))
+	kind := w.keys.kind(name)
 	switch kind {
 	case keyBareName, keyPerson, keyBirth, keyAddress:
 		kind = keyPlain
 	}
-	return w.value(kind, value, path)
+	return w.value(kind, value, where)
 }
 
 // url redacts path and query of a URL, key by key.
-func (w *walk) url(s string, path func() traffic.Path) (string, bool) {
+func (w *walk) url(s string, where place) (string, bool) {
 	front, query, ok := strings.Cut(s, "?")
-	made, _ := w.text(front, path)
+	made, _ := w.text(front, where)
 	if ok {
 		fragment := ""
 		if i := strings.IndexByte(query, '#'); i >= 0 {
-			fragment, _ = w.text(query[i:], path)
+			fragment, _ = w.text(query[i:], where)
 			query = query[:i]
 		}
-		p := path().Steps()
+		p := where.path().Steps()
 		made += "?" + w.pairs(query, p[0].Name, p[1].Name+"."+p[2].Name) + fragment
 	}
 	return made, made != s
@@ -219,7 +218,7 @@ func (w *walk) cookies(s, part string) string {
 	for i, pair := range list {
 		name, value, ok := strings.Cut(pair, "=")
 		bare := strings.TrimSpace(name)
-		path := func() traffic.Path { return traffic.At(part, "cookie", bare) }
+		where := spot{part: part, kind: "cookie", name: bare, index: -1}
 		if !ok {
 			continue
 		}
@@ -229,7 +228,7 @@ func (w *walk) cookies(s, part string) string {
 		}
 		quoted := len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"'
 		value = strings.Trim(value, `"`)
-		value = w.escaped(kind, value, url.PathUnescape, cookieEscape, path)
+		value = w.escaped(kind, value, url.PathUnescape, cookieEscape, where)
 		if quoted {
 			value = `"` + value + `"`
 		}
@@ -295,7 +294,7 @@ func (w *walk) setRaw(b *traffic.Body, h *traffic.Header, raw []byte) {
 // drop removes a body that nobody can look into.
 func (w *walk) drop(x *traffic.Exchange, b *traffic.Body, part string) {
 	x.Incomplete = append(x.Incomplete, part+" body removed: its "+b.Coding+" coding cannot be undone")
-	w.count("undecodable", traffic.At(part, "body"))
+	w.count("undecodable", spot{part: part, kind: "body", index: -1})
 	if !b.Truncated {
 		b.Truncated, b.Size = true, int64(len(b.Raw))
 	}
@@ -305,12 +304,16 @@ func (w *walk) drop(x *traffic.Exchange, b *traffic.Body, part string) {
 // payload redacts decoded bytes by their media type, or by what they look
 // like when it is not said.
 func (w *walk) payload(plain []byte, h traffic.Header, part string) ([]byte, bool) {
-	base := traffic.At(part, "body")
+	base := spot{part: part, kind: "body", index: -1}
 	media := traffic.MediaType(h)
 	first := bytes.TrimLeft(plain, " \t\r\n\ufeff")
 	switch {
 	case traffic.IsJSON(media), strings.HasSuffix(media, "json"), len(first) > 0 && (first[0] == '{' || first[0] == '['):
-		return w.json(plain, base)
+		made, changed := w.jsonBytes(string(plain), base)
+		if !changed {
+			return plain, false
+		}
+		return made, true
 	case media == "application/x-www-form-urlencoded":
 		made := w.pairs(string(plain), part, "body")
 		return []byte(made), made != string(plain)
@@ -321,7 +324,7 @@ func (w *walk) payload(plain []byte, h traffic.Header, part string) ([]byte, boo
 		// The last word may be half a value.
 		plain = plain[:max(bytes.LastIndexAny(plain, " \t\r\n")+1, len(plain)-maxWord)]
 	}
-	made, changed := w.text(string(plain), func() traffic.Path { return base })
+	made, changed := w.text(string(plain), base)
 	return []byte(made), changed || w.truncated
 }
 

@@ -13,6 +13,10 @@ const nameSuffix = "qx"
 // name alone and within a full name become the same. The case of each word
 // stays; single letters become X.
 func (p *pseudonyms) name(text string) string {
+	return p.cached("full name", text, func(*stream) string { return p.words(text) })
+}
+
+func (p *pseudonyms) words(text string) string {
 	var out strings.Builder
 	start := -1
 	flush := func(end int) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+	"strings"
 	"sync"
 )
 
@@ -40,25 +41,26 @@ func (p *pseudonyms) cached(kind, value string, create func(s *stream) string) s
 	if ok {
 		return out
 	}
-	out = create(p.stream(kind, value))
+	stream := p.stream(kind, value)
+	out = create(&stream)
 	if len(value) < 512 {
 		p.mu.Lock()
 		if len(p.cache) >= cacheSize {
 			clear(p.cache)
 		}
-		p.cache[key] = out
+		p.cache[cacheKey{kind, strings.Clone(value)}] = out
 		p.mu.Unlock()
 	}
 	return out
 }
 
 // stream returns the bytes that belong to a value.
-func (p *pseudonyms) stream(kind, value string) *stream {
+func (p *pseudonyms) stream(kind, value string) stream {
 	mac := p.macs.Get().(hash.Hash)
 	defer p.macs.Put(mac)
 	mac.Reset()
 	mac.Write([]byte(Version + "\x00" + kind + "\x00" + value))
-	s := &stream{}
+	var s stream
 	mac.Sum(s.seed[:0])
 	s.block = s.seed
 	return s

@@ -92,7 +92,7 @@ func New(opts Options) (*Redactor, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Redactor{rules: slices.Clone(opts.Rules), disabled: map[string]bool{}, names: newPseudonyms(opts.Key), keys: &keyCache{kinds: map[string]keyKind{}}}
+	r := &Redactor{rules: slices.Clone(opts.Rules), disabled: map[string]bool{}, names: newPseudonyms(opts.Key), keys: newKeyCache()}
 	for i := range r.rules {
 		if r.rules[i].Name == "" {
 			r.rules[i].Name = "rule"
@@ -131,41 +131,16 @@ func (r *Redactor) Redact(x *traffic.Exchange) ([]traffic.Redaction, error) {
 // lines and other words that no exchange holds.
 func (r *Redactor) Text(s string) string {
 	w := &walk{Redactor: r}
-	out, _ := w.text(s, func() traffic.Path { return traffic.Path{} })
+	out, _ := w.text(s, spot{part: "text"})
 	return out
 }
 
 // walk is the redaction of one exchange.
 type walk struct {
 	*Redactor
-	counts []traffic.Redaction
+	counts  []traffic.Redaction
+	counted map[string]int // index into counts by rule and place
+	scratch []byte
 	// truncated says that the body at hand is only the beginning.
 	truncated bool
-}
-
-// count notes one changed value.
-func (w *walk) count(rule string, path traffic.Path) {
-	pattern := path.Pattern()
-	text := pattern.String()
-	for i := range w.counts {
-		if w.counts[i].Rule == rule && w.counts[i].Path.String() == text {
-			w.counts[i].Count++
-			return
-		}
-	}
-	w.counts = append(w.counts, traffic.Redaction{Rule: rule, Path: pattern, Count: 1})
-}
-
-// rule returns the rule that decides about a place, or nil.
-func (w *walk) rule(path func() traffic.Path) *Rule {
-	if len(w.rules) == 0 {
-		return nil
-	}
-	p := path()
-	for i := range w.rules {
-		if w.rules[i].Path.Covers(p) {
-			return &w.rules[i]
-		}
-	}
-	return nil
 }

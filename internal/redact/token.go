@@ -56,10 +56,10 @@ func (w *walk) findTokens(s string, f features, hits *found) {
 			}
 		}
 	}
-	if strings.Contains(s, pemStart) {
+	if len(s) > 40 && f.has(hasMark) && strings.Contains(s, pemStart) {
 		w.findPrivateKeys(s, hits)
 	}
-	if f.scheme && f.at > 0 {
+	if f.has(hasColon) && f.has(hasAt) {
 		w.findURLCredentials(s, hits)
 	}
 }

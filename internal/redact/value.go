@@ -4,59 +4,63 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
-
-	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // removed stands where a rule removes a value.
 const removed = "[removed]"
 
-// value redacts one text whose place and, by its key, kind is known: by the
+// value is valueWith for a text that nobody looked at yet.
+func (w *walk) value(kind keyKind, s string, where place) (string, bool) {
+	return w.valueWith(kind, s, look(s), where)
+}
+
+// valueWith redacts one text whose place and, by its key, kind is known: by the
 // first rule that covers the place, by its key, or by the detectors.
-func (w *walk) value(kind keyKind, s string, path func() traffic.Path) (string, bool) {
+func (w *walk) valueWith(kind keyKind, s string, f features, where place) (string, bool) {
 	if s == "" {
 		return s, false
 	}
-	if rule := w.rule(path); rule != nil {
+	if rule := w.rule(where); rule != nil {
 		made := s
 		switch rule.Action {
 		case Remove:
 			made = removed
 		case Pseudonym:
-			made = w.whole(s, path)
+			made = w.whole(s, where)
 		}
 		if made == s {
 			return s, false
 		}
-		w.count(rule.Name, path())
+		w.count(rule.Name, where)
 		return made, true
 	}
-	if made, rule := w.byKey(kind, s, path); rule != "" {
-		if made == s {
-			return s, false
+	if kind != keyPlain {
+		if made, rule := w.byKey(kind, s, where); rule != "" {
+			if made == s {
+				return s, false
+			}
+			w.count(rule, where)
+			return made, true
 		}
-		w.count(rule, path())
-		return made, true
 	}
 	if kind == keyVersion && looksIP(s) {
 		return s, false
 	}
 	if (s[0] == '{' || s[0] == '[') && len(s) > 8 && json.Valid([]byte(s)) {
-		made, changed := w.json([]byte(s), path())
-		return string(made), changed
+		return w.json(s, where)
 	}
-	return w.text(s, path)
+	return w.textWith(s, f, where)
 }
 
 // whole makes the pseudonym of a value that must go entirely, in the form of
 // what it is.
-func (w *walk) whole(s string, path func() traffic.Path) string {
+func (w *walk) whole(s string, where place) string {
 	digits := onlyDigits(s)
 	switch {
 	case strings.Count(s, "@") == 1 && isMailDomain(s[strings.IndexByte(s, '@')+1:]):
 		return w.names.email(s)
 	case strings.HasPrefix(s, "eyJ"):
-		if made, ok := w.jwt(s, path); ok {
+		if made, ok := w.jwt(s, where); ok {
 			return made
 		}
 	case len(digits) >= 13 && cardGroups(s):
@@ -86,7 +90,7 @@ func looksIP(s string) bool {
 
 // byKey redacts a value because of the name of its field. The rule is empty
 // when the name gives no reason, or the value is not what the name promises.
-func (w *walk) byKey(kind keyKind, s string, path func() traffic.Path) (made, rule string) {
+func (w *walk) byKey(kind keyKind, s string, where place) (made, rule string) {
 	rule = kind.rule()
 	if rule == "" || w.disabled[rule] {
 		return s, ""
@@ -94,12 +98,12 @@ func (w *walk) byKey(kind keyKind, s string, path func() traffic.Path) (made, ru
 	digits := onlyDigits(s)
 	switch kind {
 	case keySecret:
-		return w.credential(s, path), rule
+		return w.credential(s, where), rule
 	case keyToken:
 		if len(s) < 8 && (len(s) < 6 || len(digits) == 0) {
 			return s, rule // a currency, a kind of token
 		}
-		return w.credential(s, path), rule
+		return w.credential(s, where), rule
 	case keyName, keyBareName:
 		if strings.ContainsAny(s, "@:/{}") {
 			return s, ""
@@ -156,9 +160,9 @@ func birth(s string) string {
 }
 
 // number redacts a JSON number.
-func (w *walk) number(kind keyKind, lexeme string, path func() traffic.Path) (string, bool) {
+func (w *walk) number(kind keyKind, lexeme string, where place) (string, bool) {
 	made, rule := lexeme, ""
-	if r := w.rule(path); r != nil {
+	if r := w.rule(where); r != nil {
 		rule = r.Name
 		switch r.Action {
 		case Remove:
@@ -172,7 +176,7 @@ func (w *walk) number(kind keyKind, lexeme string, path func() traffic.Path) (st
 	if made == lexeme {
 		return lexeme, false
 	}
-	w.count(rule, path())
+	w.count(rule, where)
 	return made, true
 }
 
@@ -211,10 +215,10 @@ func (w *walk) numberByKey(kind keyKind, lexeme string) (made, rule string) {
 
 // credential returns the pseudonym of the value of an Authorization header or
 // of a field that holds one: its scheme stays.
-func (w *walk) credential(s string, path func() traffic.Path) string {
+func (w *walk) credential(s string, where place) string {
 	scheme, rest, ok := strings.Cut(s, " ")
 	if !ok {
-		return w.bearer(s, path)
+		return w.bearer(s, where)
 	}
 	switch strings.ToLower(scheme) {
 	case "basic":
@@ -223,17 +227,17 @@ func (w *walk) credential(s string, path func() traffic.Path) string {
 		if err != nil || !ok {
 			break
 		}
-		made := w.whole(user, path) + ":" + w.names.secret(password)
+		made := w.whole(user, where) + ":" + w.names.secret(password)
 		return scheme + " " + base64.StdEncoding.EncodeToString([]byte(made))
 	case "bearer", "token", "apikey", "digest", "negotiate", "hmac", "aws4-hmac-sha256", "jwt":
-		return scheme + " " + w.bearer(rest, path)
+		return scheme + " " + w.bearer(rest, where)
 	}
-	return w.bearer(s, path)
+	return w.bearer(s, where)
 }
 
-func (w *walk) bearer(s string, path func() traffic.Path) string {
+func (w *walk) bearer(s string, where place) string {
 	if strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 2 {
-		if made, ok := w.jwt(s, path); ok {
+		if made, ok := w.jwt(s, where); ok {
 			return made
 		}
 	}
