@@ -11,6 +11,9 @@ type Input struct {
 	// Recorded holds the snapshot: the inbound exchanges that were replayed
 	// and the outbound ones that the mock answered from.
 	Recorded []*traffic.Exchange
+	// Redacted are the places whose values were replaced before the recording
+	// was stored. Base is not expected to answer as recorded there.
+	Redacted []traffic.Pattern
 	// Base and Control are two passes of the base version, Head one of the
 	// pull request's. Their inbound exchanges name the recorded one they
 	// repeat; their outbound ones carry the lane that caused them.

@@ -13,9 +13,9 @@ import (
 // the same result, in the same order. Nothing in the input is changed.
 func Run(in Input, opts Options) Result {
 	r := newRun(in, opts)
-	answers := newJudge(r.inboundUnits(), r.opts)
+	answers := newJudge(r.inboundUnits(), in.Redacted, r.opts)
 	contract := r.outbound()
-	calls := newJudge(contract.units, r.opts)
+	calls := newJudge(contract.units, in.Redacted, r.opts)
 
 	sightings := r.crashes()
 	sightings = append(sightings, answers.sightings()...)

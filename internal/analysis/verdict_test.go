@@ -46,6 +46,41 @@ func TestStaleSnapshotIsReportedOnce(t *testing.T) {
 	}
 }
 
+// Where the recorder put a pseudonym, base cannot answer as recorded. What is
+// not a matter of the value still counts.
+func TestRedactedPlacesAreNotStale(t *testing.T) {
+	w := record()
+	real := faults{body: func(e string, b map[string]any) {
+		if e == "get" {
+			b["currency"] = "what was recorded as a pseudonym"
+		}
+	}}
+	in := analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, real), Control: w.pass("control", 12, real), Head: w.pass("head", 13, real)}
+	place, err := traffic.ParsePattern("response.body.currency")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Redacted = []traffic.Pattern{place}
+	if got := analysis.Run(in, analysis.Options{}); len(got.Findings) > 0 || got.Stale > 0 {
+		t.Errorf("stale %.2f, findings %v", got.Stale, summary(got.Findings))
+	}
+	in.Head = w.pass("head", 13, faults{})
+	got := analysis.Run(in, analysis.Options{})
+	want := []string{"response value GET /v1/orders/{id} response.body.currency 16/16"}
+	if diff := summaryDiff(want, got.Findings); diff != "" {
+		t.Errorf("head differs from base (-want +got):\n%s", diff)
+	}
+	gone := faults{body: func(e string, b map[string]any) {
+		if e == "get" {
+			delete(b, "currency")
+		}
+	}}
+	in.Base, in.Control, in.Head = w.pass("base", 11, gone), w.pass("control", 12, gone), w.pass("head", 13, gone)
+	if got := analysis.Run(in, analysis.Options{}); got.Stale == 0 {
+		t.Error("a missing field is not a matter of redaction")
+	}
+}
+
 // Head that goes back to what production answered is shown and does not fail.
 func TestRestoringTheRecordingDoesNotFail(t *testing.T) {
 	w := record()
