@@ -136,7 +136,7 @@ func Text(s string, limit int) string {
 		case strings.ContainsRune("\\`*_{}[]()!|~$", r), i == 0 && strings.ContainsRune("+-=:", r):
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case r == ':' && strings.HasPrefix(s[i:], "://"), r == '.' && i >= 3 && strings.EqualFold(s[i-3:i], "www"):
+		case r == ':' && strings.HasPrefix(s[i:], "://"), len(s) >= i+4 && strings.EqualFold(s[i:i+4], "www."):
 			b.WriteRune(r)
 			b.WriteString("<!-- -->")
 		case r == '.' && digitsOnly(s[:i]): // "1." starts a list

@@ -148,9 +148,6 @@ func diffLines(f analysis.Finding) []string {
 		return nil
 	}
 	var lines []string
-	if f.Address != "" {
-		lines = append(lines, "  "+visible(f.Address, 200))
-	}
 	if f.Recorded != "" && f.Recorded != f.Base {
 		lines = append(lines, "  recorded: "+visible(f.Recorded, 300))
 	}

@@ -223,7 +223,9 @@ func (s *Server) getPermission(w http.ResponseWriter, r *http.Request) {
 	case "triage":
 		legacy = "read"
 	}
-	reply(w, http.StatusOK, map[string]any{"permission": legacy, "role_name": level, "user": s.user(login, "User")})
+	user := s.user(login, "User")
+	user["role_name"] = level
+	reply(w, http.StatusOK, map[string]any{"permission": legacy, "role_name": level, "user": user})
 }
 
 func (s *Server) listPulls(w http.ResponseWriter, r *http.Request) {

@@ -136,7 +136,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if message == "" {
 		message = messages[fault.Status]
 	}
-	reply(w, fault.Status, problem{Message: message, URL: "https://docs.github.com/rest"})
+	reply(w, fault.Status, problem{Message: message})
 }
 
 var messages = map[int]string{
@@ -262,7 +262,7 @@ func (s *Server) changed() {
 type problem struct {
 	Message string   `json:"message"`
 	Errors  []detail `json:"errors,omitempty"`
-	URL     string   `json:"documentation_url,omitempty"`
+	URL     string   `json:"documentation_url"`
 }
 
 type detail struct {
@@ -275,6 +275,10 @@ type detail struct {
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-GitHub-Media-Type", "github.v3; format=json")
+	if p, ok := v.(problem); ok && p.URL == "" {
+		p.URL = "https://docs.github.com/rest"
+		v = p
+	}
 	w.WriteHeader(status)
 	if v != nil {
 		_ = json.NewEncoder(w).Encode(v)
