@@ -12,7 +12,9 @@ import (
 // readers by format. Each reads to the end of its source, emits what it can,
 // reports what it cannot, and returns an error only when reading must end.
 var readers = map[Format]func(*source) error{
-	GoReplay: readGor,
+	GoReplay:  readGor,
+	HAR:       readHAR,
+	Mitmproxy: readMitmproxy,
 }
 
 // Read imports the recordings in paths, which are files, folders or patterns,

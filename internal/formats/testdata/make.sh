@@ -33,4 +33,7 @@ if command -v mitmdump >/dev/null; then
 	"$bin/make" call http://127.0.0.1:18081 > mitmdump.txt
 	sleep 1
 	kill -INT $pid; wait $pid || true
+	# mitmproxy 8 writes HAR by the script that comes with it
+	har=/usr/share/doc/mitmproxy/examples/contrib/har_dump.py
+	mitmdump -q -n -r mitmdump.flows -s "$har" --set hardump="$PWD/mitmdump.har" >>"$bin/mitm.log" 2>&1
 fi
