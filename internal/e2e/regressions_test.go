@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
 )
 
 const shop = "../../examples/shop"
@@ -17,6 +19,11 @@ type regression struct {
 	name   string // "lost-call"
 	path   string // absolute
 	expect []expectation
+}
+
+// slows reports whether the report must show a change of latency.
+func (r regression) slows() bool {
+	return slices.ContainsFunc(r.expect, func(e expectation) bool { return e.Kind == analysis.KindLatency && !e.Optional })
 }
 
 // regressions reads all patches.
