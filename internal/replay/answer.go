@@ -24,23 +24,13 @@ type answerReader struct {
 	r, w int // buf[r:w] is read but not used
 	// got says that a byte of the present answer arrived, and at what time the
 	// first one did.
-	got   bool
-	first time.Time
+	got    bool
+	first  time.Time
+	parser answerParser
 }
 
 func newAnswerReader(src io.Reader) *answerReader {
 	return &answerReader{src: src, buf: make([]byte, 16<<10)}
-}
-
-// head is the beginning of an answer. fields lies in the reader's buffer and
-// is valid until the next read.
-type head struct {
-	status  int
-	minor   int   // of the HTTP version: 0 or 1
-	length  int64 // Content-Length, -1 for none
-	chunked bool
-	close   bool // the connection ends with this answer
-	fields  []byte
 }
 
 // answer is one whole answer. header, body and trailer are empty when it was
@@ -65,40 +55,23 @@ func (a *answerReader) read(method string, keep bool, limit int64) (ans answer, 
 	if a.got {
 		return answer{}, protocolErrorf("%d bytes came before the request was sent", a.w-a.r)
 	}
-	var h head
-	for interim := 0; ; interim++ {
-		if h, err = a.readHead(); err != nil {
-			return answer{}, err
+	a.parser.begin(method, keep, limit)
+	for {
+		used, done, err := a.parser.parse(a.buf[a.r:a.w])
+		a.r += used
+		if err != nil {
+			return a.parser.answer, err
 		}
-		if h.status >= 200 || h.status == 101 {
-			break
+		if done {
+			a.parser.answer.reusable = a.parser.answer.reusable && a.r == a.w
+			return a.parser.answer, nil
 		}
-		if interim == maxInterim {
-			return answer{}, protocolErrorf("more than %d interim answers", maxInterim)
+		if err := a.fill(); errors.Is(err, io.EOF) {
+			return a.parser.answer, a.parser.ended()
+		} else if err != nil {
+			return a.parser.answer, err
 		}
 	}
-	ans = answer{status: h.status, proto: "HTTP/1.1", declared: h.length}
-	if h.minor == 0 {
-		ans.proto = "HTTP/1.0"
-	}
-	if keep {
-		ans.header = fieldsOf(h.fields)
-	}
-	var sink []byte
-	delimited := true
-	switch {
-	case method == "HEAD" || h.status == 204 || h.status == 304 || h.status == 101 || method == "CONNECT" && h.status < 300:
-	case h.chunked:
-		sink, err = a.readChunked(&ans, keep, limit)
-	case h.length >= 0:
-		sink, err = a.readSized(&ans, keep, h.length, limit)
-	default:
-		delimited = false
-		sink, err = a.readToEnd(&ans, keep, limit)
-	}
-	ans.body = sink
-	ans.reusable = err == nil && delimited && !h.close && h.status != 101 && !ans.truncated && a.r == a.w
-	return ans, err
 }
 
 // fill reads more bytes, moving or growing the buffer when it is full.
@@ -128,59 +101,6 @@ func (a *answerReader) fill() error {
 		}
 	}
 	return io.ErrNoProgress
-}
-
-// line returns the next line without its end; it lies in the buffer.
-func (a *answerReader) line(limit int) ([]byte, error) {
-	seen := 0
-	for {
-		if i := bytes.IndexByte(a.buf[a.r+seen:a.w], '\n'); i >= 0 {
-			line := a.buf[a.r : a.r+seen+i]
-			a.r += seen + i + 1
-			return bytes.TrimSuffix(line, []byte{'\r'}), nil
-		}
-		if seen = a.w - a.r; seen > limit {
-			return nil, protocolErrorf("a line is longer than %d bytes", limit)
-		}
-		if err := a.fill(); err != nil {
-			return nil, early(err)
-		}
-	}
-}
-
-// early turns the end of a connection inside an answer into the error that it is.
-func early(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-// readHead reads status line and fields up to the empty line.
-func (a *answerReader) readHead() (head, error) {
-	end, next := 0, 0 // the fields end, what follows starts; both from a.r
-	for from := 0; ; {
-		if end, next = endOfHead(a.buf[a.r:a.w], from); next > 0 {
-			break
-		}
-		have := a.w - a.r
-		if bad := notHTTP(a.buf[a.r:a.w]); bad {
-			return head{}, protocolErrorf("it starts with %q", clip(a.buf[a.r:a.w], 24))
-		}
-		if have > maxHead {
-			return head{}, protocolErrorf("status line and headers are longer than %d bytes", maxHead)
-		}
-		from = max(0, have-3)
-		if err := a.fill(); err != nil {
-			if have == 0 {
-				return head{}, err // io.EOF: closed before the answer
-			}
-			return head{}, early(err)
-		}
-	}
-	block := a.buf[a.r : a.r+end]
-	a.r += next
-	return parseHead(block)
 }
 
 // endOfHead finds the empty line in b, searching from a position. It returns

@@ -33,7 +33,7 @@ type JWTRule struct {
 	Header string `yaml:"header" json:"header,omitempty"`
 	// Cookie is the cookie that holds the token.
 	Cookie string `yaml:"cookie" json:"cookie,omitempty"`
-	// Algorithm is HS256, HS384, HS512, RS256 or ES256.
+	// Algorithm is HS256, HS384, HS512, RS256 or ES256; empty means HS256.
 	Algorithm string `yaml:"algorithm" json:"algorithm"`
 	// Key is the secret of HS algorithms, or a private key in PEM.
 	Key string `yaml:"key" json:"-"`
@@ -64,13 +64,16 @@ func (r JWTRule) signer() (signer, error) {
 	if s.Header != "" && s.Cookie != "" {
 		return s, errors.New("give one of header and cookie, not both")
 	}
+	if s.Algorithm == "" {
+		s.Algorithm = "HS256"
+	}
 	hashes := map[string]crypto.Hash{
 		"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512, "RS256": crypto.SHA256, "ES256": crypto.SHA256,
 	}
-	hash, ok := hashes[r.Algorithm]
+	hash, ok := hashes[s.Algorithm]
 	switch {
 	case !ok:
-		return s, fmt.Errorf("algorithm %q must be HS256, HS384, HS512, RS256 or ES256", r.Algorithm)
+		return s, fmt.Errorf("algorithm %q must be HS256, HS384, HS512, RS256 or ES256", s.Algorithm)
 	case r.Key == "":
 		return s, errors.New("key is missing")
 	}
@@ -78,7 +81,7 @@ func (r JWTRule) signer() (signer, error) {
 	if _, err := json.Marshal(r.Claims); err != nil {
 		return s, fmt.Errorf("claims: %w", err)
 	}
-	if strings.HasPrefix(r.Algorithm, "HS") {
+	if strings.HasPrefix(s.Algorithm, "HS") {
 		s.secret = []byte(r.Key)
 		return s, nil
 	}
