@@ -20,36 +20,50 @@ type conn struct {
 	used    bool // it has carried an answer
 }
 
-// dial connects to t. Errors say which step failed and unwrap to its cause.
+// dial connects to t for HTTP/1.1.
 func (e *Engine) dial(ctx context.Context, t Target) (*conn, error) {
-	nc, err := e.opts.Dial(ctx, "tcp", t.Addr)
+	nc, err := e.dialRaw(ctx, t, "http/1.1")
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s at %s: %w", t.Arm, t.Addr, err)
-	}
-	if t.TLS {
-		config := e.opts.TLS.Clone()
-		if config == nil {
-			config = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
-		if config.ServerName == "" {
-			config.ServerName, _, _ = net.SplitHostPort(t.Addr)
-		}
-		config.NextProtos = []string{"http/1.1"}
-		secure := tls.Client(nc, config)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			if ctx.Err() == nil {
-				err = &handshakeError{err}
-			}
-			return nil, fmt.Errorf("connect to %s at %s: %w", t.Arm, t.Addr, err)
-		}
-		nc = secure
+		return nil, err
 	}
 	return &conn{
 		Conn:    nc,
 		name:    fmt.Sprintf("%s-%d", t.Arm, e.connections.Add(1)),
 		answers: newAnswerReader(nc),
 	}, nil
+}
+
+// dialRaw connects to t and, with TLS, agrees on the protocol. Errors say which
+// step failed and unwrap to its cause.
+func (e *Engine) dialRaw(ctx context.Context, t Target, protocol string) (net.Conn, error) {
+	nc, err := e.opts.Dial(ctx, "tcp", t.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s at %s: %w", t.Arm, t.Addr, err)
+	}
+	if !t.TLS {
+		return nc, nil
+	}
+	config := e.opts.TLS.Clone()
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(t.Addr)
+	}
+	config.NextProtos = []string{protocol}
+	secure := tls.Client(nc, config)
+	err = secure.HandshakeContext(ctx)
+	if err == nil && protocol == "h2" && secure.ConnectionState().NegotiatedProtocol != "h2" {
+		err = errors.New("the server does not offer HTTP/2")
+	}
+	if err != nil {
+		nc.Close()
+		if ctx.Err() == nil {
+			err = &handshakeError{err}
+		}
+		return nil, fmt.Errorf("connect to %s at %s: %w", t.Arm, t.Addr, err)
+	}
+	return secure, nil
 }
 
 // alive reports whether an idle connection can take a request: the server has

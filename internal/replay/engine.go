@@ -20,6 +20,7 @@ type Engine struct {
 	inbound     []*traffic.Exchange
 	sessions    []int // index into inbound -> number of its session
 	connections atomic.Int64
+	customDial  bool
 }
 
 // New takes the recorded exchanges in any order and keeps the inbound ones,
@@ -28,7 +29,7 @@ func New(inbound []*traffic.Exchange, opts Options) (*Engine, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts.withDefaults()}
+	e := &Engine{opts: opts.withDefaults(), customDial: opts.Dial != nil}
 	seen := make(map[string]bool, len(inbound))
 	for _, x := range inbound {
 		if x.Direction == traffic.Outbound {

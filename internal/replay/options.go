@@ -25,6 +25,9 @@ type Options struct {
 	MaxBody int64
 	// KeepHost sends the recorded authority as Host. Default: the target's.
 	KeepHost bool
+	// HTTP2 sends everything over HTTP/2, without TLS by prior knowledge. gRPC
+	// always goes over HTTP/2. Default: HTTP/1.1.
+	HTTP2 bool
 	// Router names endpoints; nil has no templates of its own.
 	Router *traffic.Router
 	// TLS is used for targets with TLS set; nil trusts the system's roots. It

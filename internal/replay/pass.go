@@ -33,10 +33,11 @@ func (e *Engine) Pass(ctx context.Context, t Target, rw Rewriter, pass uint32, e
 	}
 	run := &passRun{
 		engine: e, target: t, rewriter: rw, pass: pass,
-		pool: pool{idle: make(map[int]*conn)}, learned: newLearned(rw, t.Mock),
+		pool: pool{idle: make(map[int]*conn)}, client2: e.newClient2(t), learned: newLearned(rw, t.Mock),
 	}
 	defer run.pool.close()
-	q := newQueue(e.inbound, e.sessions, rw.Needs)
+	defer run.client2.close()
+	q := newQueue(newGraph(e.inbound, e.sessions, rw.Needs))
 	stop := context.AfterFunc(ctx, func() { q.close() })
 	defer stop()
 
@@ -71,6 +72,7 @@ type passRun struct {
 	rewriter Rewriter
 	pass     uint32
 	pool     pool
+	client2  *client2
 	learned  *learned
 }
 
@@ -92,15 +94,24 @@ func (r *passRun) send(ctx context.Context, i int) *traffic.Exchange {
 			defer r.target.Mock.Leave(r.pass, lane)
 			r.learned.bind(r.pass, x.ID, lane)
 		}
-		var c *conn
-		c, o, _, err = e.send(ctx, r.pool.take(session), sending{
-			target: r.target, request: appendHTTP1(nil, &live.Request), method: live.Request.Method, keep: true,
-		})
-		r.pool.give(session, c)
+		o, err = r.over(ctx, x, session, &live.Request)
 	}
 	fillIn(ctx, live, o, err)
 	r.learned.observe(r.pass, x, live, lane)
 	return live
+}
+
+// over sends a request over the protocol that it needs.
+func (r *passRun) over(ctx context.Context, x *traffic.Exchange, session int, out *traffic.Request) (outcome, error) {
+	if r.engine.overHTTP2(x) {
+		out.Proto = "HTTP/2.0"
+		return r.client2.send(ctx, out, true)
+	}
+	c, o, _, err := r.engine.send(ctx, r.pool.take(session), sending{
+		target: r.target, request: appendHTTP1(nil, out), method: out.Method, keep: true,
+	})
+	r.pool.give(session, c)
+	return o, err
 }
 
 // fillIn completes a live exchange with what came of it.

@@ -7,45 +7,57 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// queue hands out the exchanges of a pass in recorded order, but none before
-// its predecessor in the session and the answers that it needs are there. All
-// of these lie earlier in the recording, so the earliest exchange that is not
-// done can always go, and with one worker the order is the recorded one.
-type queue struct {
-	mu      sync.Mutex
-	changed sync.Cond
-	ready   indexHeap
-	waits   []int   // how many exchanges each one still waits for
-	after   [][]int // whom each one releases
-	left    int     // not yet handed out
-	closed  bool
+// graph says which exchanges wait for which: each for its predecessor in the
+// session and for the answers that it needs. All of these lie earlier in the
+// recording.
+type graph struct {
+	waits []int32   // how many exchanges each one waits for
+	after [][]int32 // whom each one releases
 }
 
-func newQueue(exchanges []*traffic.Exchange, sessions []int, needs func(id string) []string) *queue {
-	q := &queue{waits: make([]int, len(exchanges)), after: make([][]int, len(exchanges)), left: len(exchanges)}
-	q.changed.L = &q.mu
+func newGraph(exchanges []*traffic.Exchange, sessions []int, needs func(id string) []string) graph {
+	g := graph{waits: make([]int32, len(exchanges)), after: make([][]int32, len(exchanges))}
+	wait := func(i, before int) {
+		g.waits[i]++
+		g.after[before] = append(g.after[before], int32(i))
+	}
 	index := make(map[string]int, len(exchanges))
 	last := make(map[int]int) // session -> its latest exchange
 	for i, x := range exchanges {
 		if before, ok := last[sessions[i]]; ok {
-			q.wait(i, before)
+			wait(i, before)
 		}
 		for _, id := range needs(x.ID) {
 			if before, ok := index[id]; ok { // unknown or later ones cannot be waited for
-				q.wait(i, before)
+				wait(i, before)
 			}
 		}
 		last[sessions[i]], index[x.ID] = i, i
-		if q.waits[i] == 0 {
+	}
+	return g
+}
+
+// queue hands out the exchanges of a pass in recorded order, but none before
+// those that it waits for are done. The earliest exchange that is not done can
+// always go, and with one worker the order is the recorded one.
+type queue struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	ready   indexHeap
+	graph   graph // waits counts down
+	left    int   // not yet handed out
+	closed  bool
+}
+
+func newQueue(g graph) *queue {
+	q := &queue{graph: g, left: len(g.waits)}
+	q.changed.L = &q.mu
+	for i, waits := range g.waits {
+		if waits == 0 {
 			q.ready = append(q.ready, i) // ascending: a heap already
 		}
 	}
 	return q
-}
-
-func (q *queue) wait(i, before int) {
-	q.waits[i]++
-	q.after[before] = append(q.after[before], i)
 }
 
 // next returns the earliest exchange that can go, waiting until there is one.
@@ -71,9 +83,9 @@ func (q *queue) next() (int, bool) {
 func (q *queue) done(i int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, j := range q.after[i] {
-		if q.waits[j]--; q.waits[j] == 0 {
-			heap.Push(&q.ready, j)
+	for _, j := range q.graph.after[i] {
+		if q.graph.waits[j]--; q.graph.waits[j] == 0 {
+			heap.Push(&q.ready, int(j))
 		}
 	}
 	q.changed.Broadcast()

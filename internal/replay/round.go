@@ -109,7 +109,7 @@ func (e *Engine) Round(ctx context.Context, a, b Target, rwA, rwB Rewriter, pass
 		}
 	}
 	run := &roundRun{
-		engine: e, opts: opts.withDefaults(), a: newSide(a, rwA), b: newSide(b, rwB),
+		engine: e, opts: opts.withDefaults(), a: newSide(e, a, rwA), b: newSide(e, b, rwB),
 		coin:  rand.New(rand.NewPCG(uint64(seed), uint64(pass))),
 		round: Round{Pass: pass, Dropped: make(map[string]int)},
 	}

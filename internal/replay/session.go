@@ -12,22 +12,11 @@ import (
 // the other was given. Short cookie values, such as a language, tell nothing.
 // An exchange that shares nothing is a session of its own.
 func sessionsOf(exchanges []*traffic.Exchange) []int {
-	parent := make([]int, len(exchanges))
-	for i := range parent {
-		parent[i] = i
-	}
-	find := func(i int) int {
-		for parent[i] != i {
-			parent[i] = parent[parent[i]]
-			i = parent[i]
-		}
-		return i
-	}
+	sets := newDisjoint(len(exchanges))
 	first := make(map[string]int)
 	join := func(i int, mark string) {
 		if j, ok := first[mark]; ok {
-			a, b := find(i), find(j)
-			parent[max(a, b)] = min(a, b)
+			sets.join(i, j)
 			return
 		}
 		first[mark] = i
@@ -52,9 +41,38 @@ func sessionsOf(exchanges []*traffic.Exchange) []int {
 			joinCookie(i, pair, join)
 		}
 	}
-	numbers := make([]int, len(exchanges))
-	for i := range exchanges {
-		numbers[i] = find(i)
+	return sets.numbers()
+}
+
+// disjoint holds disjoint sets of the numbers below its length; each set is
+// known by its smallest member.
+type disjoint []int
+
+func newDisjoint(n int) disjoint {
+	d := make(disjoint, n)
+	for i := range d {
+		d[i] = i
+	}
+	return d
+}
+
+func (d disjoint) find(i int) int {
+	for d[i] != i {
+		d[i] = d[d[i]]
+		i = d[i]
+	}
+	return i
+}
+
+func (d disjoint) join(i, j int) {
+	a, b := d.find(i), d.find(j)
+	d[max(a, b)] = min(a, b)
+}
+
+func (d disjoint) numbers() []int {
+	numbers := make([]int, len(d))
+	for i := range d {
+		numbers[i] = d.find(i)
 	}
 	return numbers
 }

@@ -15,22 +15,24 @@ type side struct {
 	learned  *learned
 	sources  map[string]bool // exchanges whose answers later ones need
 	conn     *conn
+	client2  *client2
 	pass     uint32
 
 	request traffic.Request
 	bytes   []byte // request on the wire; reused from pair to pair
 	err     error  // why it cannot be sent
+	http2   bool
 
 	out     outcome
 	retried bool
 	failure traffic.Failure
 }
 
-func newSide(t Target, rw Rewriter) *side {
+func newSide(e *Engine, t Target, rw Rewriter) *side {
 	if rw == nil {
 		rw = asRecorded{}
 	}
-	return &side{target: t, rewriter: rw, learned: newLearned(rw, t.Mock), sources: make(map[string]bool)}
+	return &side{target: t, rewriter: rw, client2: e.newClient2(t), learned: newLearned(rw, t.Mock), sources: make(map[string]bool)}
 }
 
 // keep notes whose answers the exchange id needs.
@@ -58,6 +60,7 @@ func (s *side) begin(pass, n uint32) {
 }
 
 func (s *side) close() {
+	s.client2.close()
 	if s.conn != nil {
 		s.conn.Close()
 	}
@@ -76,6 +79,9 @@ func (s *side) prepare(ctx context.Context, e *Engine, p *planned) {
 	mark := traffic.Mark{Pass: s.pass, Lane: traffic.LaneNumber(p.lane)}
 	if s.request, s.err = e.outgoing(s.target, s.rewriter.Request(p.recorded), mark); s.err != nil {
 		return
+	}
+	if s.http2 = e.overHTTP2(p.recorded); s.http2 {
+		return // the library keeps its connection
 	}
 	s.bytes = appendHTTP1(s.bytes[:0], &s.request)
 	if s.conn != nil && !s.conn.alive() {
@@ -106,9 +112,13 @@ func (s *side) send(ctx context.Context, r *roundRun, p *planned) (lag time.Dura
 	}
 	source := s.sources[p.recorded.ID]
 	var err error
-	s.conn, s.out, s.retried, err = r.engine.send(ctx, s.conn, sending{
-		target: s.target, request: s.bytes, method: s.request.Method, keep: source,
-	})
+	if s.http2 {
+		s.out, err = s.client2.send(ctx, &s.request, source)
+	} else {
+		s.conn, s.out, s.retried, err = r.engine.send(ctx, s.conn, sending{
+			target: s.target, request: s.bytes, method: s.request.Method, keep: source,
+		})
+	}
 	s.failure = failureOf(ctx, err)
 	if source {
 		live := &traffic.Exchange{

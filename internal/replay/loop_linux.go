@@ -1,0 +1,565 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/reprise-ci/reprise/internal/timing"
+)
+
+// loop is the fast transport of a load: plain HTTP/1.1 on one locked thread
+// that waits in the kernel for answers and for the next moment at once. It
+// costs no goroutine switch, no lock and no allocation per request, and it is
+// as exact as the kernel's timers.
+type loop struct {
+	ctx      context.Context
+	d        *driver
+	spin     time.Duration
+	epoll    int
+	address  unix.Sockaddr
+	family   int
+	conns    []*loopConn // by file descriptor
+	idle     []*loopConn
+	sessions map[sessionKey]*loopConn // idle ones, when each session has its own
+	queued   []*job                   // due, but all connections are busy
+	flying   int                      // jobs on a connection
+	opening  int                      // connections that are being opened for no job
+	open     int
+	expiry   []expiry // in order of time; entries of requests that ended are skipped
+	buffer   []byte
+	events   [128]unix.EpollEvent
+	coarse   bool // the kernel has no epoll_pwait2
+	begun    bool // the clock of the load runs
+	released []*job
+}
+
+type sessionKey struct{ instance, session int32 }
+
+// expiry is when a request, told by its number on the connection, has waited
+// long enough.
+type expiry struct {
+	at     time.Duration
+	conn   *loopConn
+	number uint32
+}
+
+// loopConn is one connection of a loop.
+type loopConn struct {
+	fd         int
+	generation int32 // tells events of an earlier connection with this fd
+	connected  bool
+	job        *job
+	number     uint32 // of the request on this connection
+	written    int    // bytes of the request
+	polling    bool   // for writability
+	received   bool   // a byte of the answer came
+	rest       []byte // received but not understood yet
+	parser     answerParser
+	times      sampleTimes
+	used       bool
+}
+
+// runLoop sends a load with a loop. It reports false, having sent nothing,
+// when the target needs more than plain HTTP/1.1 over TCP.
+func (e *Engine) runLoop(ctx context.Context, d *driver) (bool, error) {
+	if d.target.TLS || e.customDial || slices.ContainsFunc(e.inbound, e.overHTTP2) {
+		return false, nil
+	}
+	addr, err := net.ResolveTCPAddr("tcp", d.target.Addr)
+	if err != nil {
+		return false, nil // the other transport reports it for each request
+	}
+	l := &loop{ctx: ctx, d: d, spin: timing.DefaultSpin(), buffer: make([]byte, 64<<10), sessions: make(map[sessionKey]*loopConn)}
+	if ip := addr.IP.To4(); ip != nil || addr.IP == nil {
+		sa := &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte{127, 0, 0, 1}}
+		copy(sa.Addr[:], ip)
+		l.family, l.address = unix.AF_INET, sa
+	} else {
+		sa := &unix.SockaddrInet6{Port: addr.Port}
+		copy(sa.Addr[:], addr.IP.To16())
+		l.family, l.address = unix.AF_INET6, sa
+	}
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return false, fmt.Errorf("make an event loop: %w", err)
+	}
+	done := make(chan struct{})
+	go func() { // locked and never unlocked: the thread, with its timer slack, ends with it
+		defer close(done)
+		runtime.LockOSThread()
+		unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+		l.run()
+	}()
+	<-done
+	return true, nil
+}
+
+func (l *loop) now() time.Duration { return time.Since(l.d.start) }
+
+func (l *loop) run() {
+	defer unix.Close(l.epoll)
+	l.d.start = time.Now()
+	l.warm()
+	l.d.start, l.begun = time.Now(), true
+	for {
+		l.fire()
+		if l.ended() {
+			break
+		}
+		l.wait(l.next())
+		l.expire()
+		if l.ctx.Err() != nil {
+			break
+		}
+	}
+	l.abandon()
+}
+
+// warm opens connections before the load starts, so that its first requests do
+// not pay for them. What cannot be opened shows when requests need it.
+func (l *loop) warm() {
+	if l.d.load.Churn {
+		return
+	}
+	for range min(l.d.load.Connections, 16) {
+		if l.dial(nil) != nil {
+			return
+		}
+	}
+	for l.opening > 0 && l.now() < time.Second && l.ctx.Err() == nil {
+		l.wait(10 * time.Millisecond)
+	}
+}
+
+// fire sends all that is due.
+func (l *loop) fire() {
+	for {
+		at, ok := l.d.peek()
+		now := l.now()
+		if !ok || at > now || l.d.over(now) {
+			return
+		}
+		if l.d.load.Max && (l.flying+len(l.queued) >= l.d.load.Connections || l.d.blocked > 1<<12) {
+			return
+		}
+		if j := l.d.take(now); j != nil {
+			l.start(j)
+		}
+	}
+}
+
+func (l *loop) ended() bool {
+	if l.flying > 0 || len(l.queued) > 0 {
+		return false
+	}
+	_, more := l.d.peek()
+	return !more || l.d.over(l.now())
+}
+
+// next returns how long the loop may wait: to the next moment, to the next
+// expiry, and not so long that the end of ctx goes unseen.
+func (l *loop) next() time.Duration {
+	const look = 20 * time.Millisecond
+	now := l.now()
+	wait := look
+	if at, ok := l.d.peek(); ok && !l.d.load.Max {
+		wait = min(wait, at-now-l.spin)
+	}
+	if len(l.expiry) > 0 {
+		wait = min(wait, l.expiry[0].at-now)
+	}
+	return max(wait, 0)
+}
+
+// wait handles what happens on connections for as long as d.
+func (l *loop) wait(d time.Duration) {
+	n, err := l.poll(d)
+	if err != nil { // EINTR
+		return
+	}
+	for _, event := range l.events[:n] {
+		fd := int(event.Fd)
+		if fd >= len(l.conns) || l.conns[fd] == nil || l.conns[fd].generation != event.Pad {
+			continue
+		}
+		l.handle(l.conns[fd], event.Events)
+		if n > 1 && l.begun {
+			l.fire() // a burst of answers must not delay what is due
+		}
+	}
+}
+
+func (l *loop) poll(d time.Duration) (int, error) {
+	if !l.coarse {
+		ts := unix.NsecToTimespec(int64(d))
+		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])),
+			uintptr(len(l.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.ENOSYS, unix.EPERM:
+			l.coarse = true
+		default:
+			return 0, errno
+		}
+	}
+	return unix.EpollWait(l.epoll, l.events[:], int(d/time.Millisecond)) // rounded down: the rest is spun
+}
+
+func (l *loop) handle(c *loopConn, events uint32) {
+	if !c.connected {
+		l.connected(c)
+		return
+	}
+	if events&unix.EPOLLOUT != 0 && c.job != nil {
+		if !l.write(c) {
+			return
+		}
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLRDHUP) != 0 {
+		l.read(c)
+	}
+}
+
+// start puts a job on a connection.
+func (l *loop) start(j *job) {
+	if j.err != nil {
+		now := l.now()
+		l.finish(j, sampleTimes{sent: now, last: now}, nil, j.err)
+		return
+	}
+	if c := l.free(j); c != nil {
+		l.send(c, j)
+		return
+	}
+	if l.open >= l.d.load.Connections {
+		l.queued = append(l.queued, j)
+		return
+	}
+	l.flying++
+	if err := l.dial(j); err != nil {
+		l.flying--
+		now := l.now()
+		l.finish(j, sampleTimes{sent: now, last: now}, nil, err)
+	}
+}
+
+// free takes an idle connection for a job.
+func (l *loop) free(j *job) *loopConn {
+	if l.d.load.Churn {
+		key := l.sessionOf(j)
+		c := l.sessions[key]
+		delete(l.sessions, key)
+		return c
+	}
+	if n := len(l.idle); n > 0 {
+		c := l.idle[n-1] // the warmest
+		l.idle = l.idle[:n-1]
+		return c
+	}
+	return nil
+}
+
+func (l *loop) sessionOf(j *job) sessionKey {
+	return sessionKey{j.shot.instance, int32(l.d.engine.sessions[j.exchange])}
+}
+
+// dial opens a connection for a job, or for later when j is nil.
+func (l *loop) dial(j *job) error {
+	fd, err := unix.Socket(l.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a connection to %s: %w", l.d.target.Addr, os.NewSyscallError("socket", err))
+	}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if err := unix.Connect(fd, l.address); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return fmt.Errorf("open a connection to %s: %w", l.d.target.Addr, os.NewSyscallError("connect", err))
+	}
+	for fd >= len(l.conns) {
+		l.conns = append(l.conns, nil)
+	}
+	l.d.result.Connections++
+	c := &loopConn{fd: fd, generation: int32(l.d.result.Connections), job: j}
+	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd), Pad: c.generation}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("watch a connection: %w", err)
+	}
+	l.conns[fd] = c
+	l.open++
+	if j == nil {
+		l.opening++
+	} else {
+		c.times.sent = l.now()
+		l.expireLater(c)
+	}
+	return nil
+}
+
+// connected ends the opening of a connection.
+func (l *loop) connected(c *loopConn) {
+	code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && code != 0 {
+		err = unix.Errno(code)
+	}
+	j := c.job
+	if j == nil {
+		l.opening--
+	}
+	if err != nil {
+		c.job = nil
+		l.close(c)
+		if j != nil {
+			l.flying--
+			l.finish(j, sampleTimes{sent: c.times.sent, last: l.now()}, nil,
+				fmt.Errorf("open a connection to %s: %w", l.d.target.Addr, os.NewSyscallError("connect", err)))
+		}
+		return
+	}
+	c.connected = true
+	l.watch(c, false)
+	if c.job = nil; j == nil {
+		l.release(c)
+		return
+	}
+	l.flying--
+	l.send(c, j)
+}
+
+func (l *loop) watch(c *loopConn, writable bool) {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd), Pad: c.generation}
+	if writable {
+		event.Events |= unix.EPOLLOUT
+	}
+	c.polling = writable
+	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, c.fd, &event) // fails only for a closed fd, whose read tells
+}
+
+func (l *loop) send(c *loopConn, j *job) {
+	l.d.launch(j)
+	c.job, c.number = j, c.number+1
+	c.written, c.received, c.rest = 0, false, c.rest[:0]
+	c.parser.begin(j.method, j.keep, l.d.engine.opts.MaxBody)
+	c.times = sampleTimes{sent: l.now()}
+	l.flying++
+	l.expireLater(c)
+	l.write(c)
+}
+
+// write writes what the socket takes. It reports false when the connection is
+// gone.
+func (l *loop) write(c *loopConn) bool {
+	for c.written < len(c.job.request) {
+		n, err := syscall.Write(c.fd, c.job.request[c.written:])
+		switch {
+		case n > 0:
+			c.written += n
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if !c.polling {
+				l.watch(c, true)
+			}
+			return true
+		case c.written == 0:
+			l.fail(c, fmt.Errorf("send request: %w", err))
+			return false
+		default: // an answer may be there already
+			return true
+		}
+	}
+	if c.polling {
+		l.watch(c, false)
+	}
+	return true
+}
+
+func (l *loop) read(c *loopConn) {
+	n, err := syscall.Read(c.fd, l.buffer)
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	if c.job == nil { // an idle connection that was closed, or that speaks unasked
+		l.drop(c)
+		return
+	}
+	switch {
+	case err != nil:
+		l.fail(c, fmt.Errorf("read answer: %w", err))
+		return
+	case n == 0:
+		if err := c.parser.ended(); err != nil {
+			l.fail(c, fmt.Errorf("read answer: %w", err))
+		} else {
+			l.complete(c, false)
+		}
+		return
+	}
+	if !c.received {
+		c.received, c.times.first = true, l.now()
+	}
+	data := l.buffer[:n]
+	if len(c.rest) > 0 {
+		c.rest = append(c.rest, data...)
+		data = c.rest
+	}
+	used, done, err := c.parser.parse(data)
+	switch {
+	case err != nil:
+		l.fail(c, err)
+	case done:
+		l.complete(c, used == len(data))
+	default:
+		c.rest = append(c.rest[:0], data[used:]...)
+	}
+}
+
+// complete ends a request whose answer is whole. exact says that nothing came
+// after it.
+func (l *loop) complete(c *loopConn, exact bool) {
+	j := c.job
+	c.times.last = l.now()
+	c.job, c.used = nil, true
+	l.flying--
+	reusable := exact && c.parser.answer.reusable && c.written == len(j.request)
+	if l.d.load.Churn {
+		if reusable && !l.d.lastOfSession(j) {
+			l.sessions[l.sessionOf(j)] = c
+		} else {
+			l.close(c)
+		}
+	} else if !reusable {
+		l.close(c)
+	} else if len(l.queued) == 0 {
+		l.idle = append(l.idle, c)
+	} else {
+		defer l.release(c) // after the answer is recorded
+	}
+	l.finish(j, c.times, &c.parser.answer, nil)
+	if !reusable || l.d.load.Churn {
+		l.pump()
+	}
+}
+
+// release gives a free connection to the job that has waited longest.
+func (l *loop) release(c *loopConn) {
+	if len(l.queued) == 0 {
+		l.idle = append(l.idle, c)
+		return
+	}
+	j := l.queued[0]
+	l.queued = l.queued[1:]
+	l.send(c, j)
+}
+
+// pump starts queued jobs for which there is room again.
+func (l *loop) pump() {
+	for len(l.queued) > 0 && l.open < l.d.load.Connections {
+		j := l.queued[0]
+		l.queued = l.queued[1:]
+		l.start(j)
+	}
+}
+
+// fail ends a request without an answer, or tries it again once when the server
+// had closed a kept connection.
+func (l *loop) fail(c *loopConn, err error) {
+	j, used := c.job, c.used
+	c.job = nil
+	l.flying--
+	l.close(c)
+	if used && !j.retried && !c.received && closed(err) && (c.written == 0 || idempotent(j.method)) {
+		j.retried = true
+		if l.d.target.Mock != nil {
+			l.d.target.Mock.Leave(j.instance.pass, laneOf(l.d.engine.inbound[j.exchange]))
+		}
+		l.flying++
+		if err = l.dial(j); err == nil {
+			return
+		}
+		l.flying--
+	}
+	c.times.last = l.now()
+	l.finish(j, c.times, &c.parser.answer, err)
+	l.pump()
+}
+
+func (l *loop) finish(j *job, times sampleTimes, ans *answer, err error) {
+	spare := l.released // starting a job may finish others
+	l.released = nil
+	released := l.d.finish(l.ctx, j, times, ans, err, spare[:0])
+	for _, next := range released {
+		l.start(next)
+	}
+	clear(released)
+	l.released = released[:0]
+}
+
+// drop removes an idle connection.
+func (l *loop) drop(c *loopConn) {
+	for i, other := range l.idle {
+		if other == c {
+			l.idle = append(l.idle[:i], l.idle[i+1:]...)
+			break
+		}
+	}
+	for key, other := range l.sessions {
+		if other == c {
+			delete(l.sessions, key)
+			break
+		}
+	}
+	l.close(c)
+}
+
+func (l *loop) close(c *loopConn) {
+	l.conns[c.fd] = nil
+	l.open--
+	unix.Close(c.fd)
+}
+
+func (l *loop) expireLater(c *loopConn) {
+	l.expiry = append(l.expiry, expiry{l.now() + l.d.engine.opts.Timeout, c, c.number})
+}
+
+// expire ends the requests that have waited too long.
+func (l *loop) expire() {
+	for len(l.expiry) > 0 {
+		e := l.expiry[0]
+		current := e.conn.job != nil && e.conn.number == e.number && l.conns[e.conn.fd] == e.conn
+		if current && l.now() < e.at {
+			return
+		}
+		l.expiry = l.expiry[1:]
+		if !current {
+			continue
+		}
+		e.conn.received = true // what hung once is not tried again
+		l.fail(e.conn, fmt.Errorf("no whole answer within %v: %w", l.d.engine.opts.Timeout, os.ErrDeadlineExceeded))
+	}
+}
+
+// abandon ends what is still under way when the load ends early.
+func (l *loop) abandon() {
+	l.d.result.Unsent += int64(len(l.queued))
+	for _, c := range l.conns {
+		if c == nil {
+			continue
+		}
+		if j := c.job; j != nil {
+			c.times.last = l.now()
+			c.job = nil
+			l.d.finish(l.ctx, j, c.times, nil, errors.Join(io.ErrUnexpectedEOF, context.Cause(l.ctx)), nil)
+		}
+		unix.Close(c.fd)
+	}
+}

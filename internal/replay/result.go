@@ -1,0 +1,161 @@
+package replay
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Sample is what one request of a load came to. Times count from the start of
+// the load; First and Last are zero where there was no answer.
+type Sample struct {
+	Exchange int32 // index in the order of the recording
+	Instance int32 // loop * copies + copy
+	Planned  time.Duration
+	// Due is when nothing but the sender kept the request back any more: the
+	// planned moment, or when the answer came that it had to wait for.
+	Due     time.Duration
+	Sent    time.Duration
+	First   time.Duration
+	Last    time.Duration
+	Size    int64  // bytes of the answer's body
+	Status  uint16 // 0 where there was no answer
+	Retried bool
+	failure uint8
+}
+
+// Response returns the time from the planned moment to the last byte of the
+// answer: what a caller that does not wait for others would have felt.
+func (s Sample) Response() time.Duration { return s.Last - s.Planned }
+
+// Service returns the time from sending to the last byte of the answer.
+func (s Sample) Service() time.Duration { return s.Last - s.Sent }
+
+// Lag returns how late the sender was.
+func (s Sample) Lag() time.Duration { return s.Sent - s.Due }
+
+// Failure says why there is no answer; empty when there is one.
+func (s Sample) Failure() traffic.Failure { return failures[s.failure] }
+
+var failures = [...]traffic.Failure{
+	traffic.FailureNone, traffic.FailureRefused, traffic.FailureReset, traffic.FailureTimeout, traffic.FailureProtocol,
+	traffic.FailureDNS, traffic.FailureTLS, traffic.FailureCanceled,
+}
+
+func failureCode(f traffic.Failure) uint8 { return uint8(max(0, slices.Index(failures[:], f))) }
+
+// Result is what a load came to.
+type Result struct {
+	Plan *Plan
+	// Samples are all requests that were sent, in the order in which they ended.
+	Samples []Sample
+	// Elapsed is from the start to the last answer.
+	Elapsed time.Duration
+	// Unsent counts planned requests that were never sent, because the load
+	// was ended or an answer that they needed never came.
+	Unsent int64
+	// Connections counts those that were opened.
+	Connections int
+	// Errors holds the first error of each kind of failure.
+	Errors map[traffic.Failure]string
+
+	engine *Engine
+	arm    string
+}
+
+func (r *Result) add(s Sample) { r.Samples = append(r.Samples, s) }
+
+func (r *Result) explain(f traffic.Failure, err error) {
+	if _, ok := r.Errors[f]; !ok {
+		if r.Errors == nil {
+			r.Errors = make(map[traffic.Failure]string)
+		}
+		r.Errors[f] = err.Error()
+	}
+}
+
+// Endpoint returns the endpoint of a sample.
+func (r *Result) Endpoint(s Sample) string {
+	return r.engine.opts.Router.Endpoint(&r.engine.inbound[s.Exchange].Request)
+}
+
+// Recorded returns the id of the recorded exchange of a sample.
+func (r *Result) Recorded(s Sample) string { return r.engine.inbound[s.Exchange].ID }
+
+// Summary is a load in figures.
+type Summary struct {
+	Requests int64
+	// Rate is requests sent per second, from the first to the last.
+	Rate float64
+	// Status counts answers by status, Failures requests without one.
+	Status   map[int]int64
+	Failures map[traffic.Failure]int64
+	Retried  int64
+	// Response, Service and Lag hold the times of answered requests (Lag: of
+	// all sent ones).
+	Response, Service, Lag Times
+	// Reliable is false when the sender was so late that the figures say more
+	// of it than of the service: the p99 of Lag exceeds a tenth of the median
+	// response time.
+	Reliable bool
+}
+
+// Times is a sorted set of durations.
+type Times []time.Duration
+
+// Quantile returns the nearest-rank quantile, zero for an empty set.
+func (t Times) Quantile(q float64) time.Duration {
+	if len(t) == 0 {
+		return 0
+	}
+	return t[min(max(int(math.Ceil(q*float64(len(t))))-1, 0), len(t)-1)]
+}
+
+// Mean returns the mean, zero for an empty set.
+func (t Times) Mean() time.Duration {
+	if len(t) == 0 {
+		return 0
+	}
+	var sum float64
+	for _, d := range t {
+		sum += float64(d)
+	}
+	return time.Duration(sum / float64(len(t)))
+}
+
+// Summary counts the samples for which pick reports true; nil picks all.
+func (r *Result) Summary(pick func(Sample) bool) Summary {
+	s := Summary{Status: make(map[int]int64), Failures: make(map[traffic.Failure]int64)}
+	var first, last time.Duration
+	for _, x := range r.Samples {
+		if pick != nil && !pick(x) {
+			continue
+		}
+		if s.Requests == 0 {
+			first = x.Sent
+		}
+		first, last = min(first, x.Sent), max(last, x.Sent)
+		s.Requests++
+		if x.Retried {
+			s.Retried++
+		}
+		s.Lag = append(s.Lag, x.Lag())
+		if f := x.Failure(); f != traffic.FailureNone {
+			s.Failures[f]++
+			continue
+		}
+		s.Status[int(x.Status)]++
+		s.Response = append(s.Response, x.Response())
+		s.Service = append(s.Service, x.Service())
+	}
+	if span := last - first; span > 0 {
+		s.Rate = float64(s.Requests-1) / span.Seconds()
+	}
+	for _, t := range []Times{s.Response, s.Service, s.Lag} {
+		slices.Sort(t)
+	}
+	s.Reliable = r.Plan.load.Max || s.Lag.Quantile(0.99) <= s.Response.Quantile(0.5)/10
+	return s
+}
