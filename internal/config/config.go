@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/transform"
 )
 
 // FileName is what the file is called when nobody says otherwise.
@@ -84,24 +85,19 @@ type Replay struct {
 	Concurrency int      `yaml:"concurrency" doc:"sessions replayed at once in the correctness passes"`
 	Timeout     Duration `yaml:"timeout" doc:"longest time for one answer"`
 	Workers     int      `yaml:"workers" doc:"replayers on target kubernetes"`
-	JWT         []JWT    `yaml:"jwt"`
-	Headers     []Header `yaml:"headers"`
+	// JWT, Headers, Forbid and Keep are explained in docs/replay.md.
+	JWT     []JWT                  `yaml:"jwt"`
+	Headers []transform.HeaderRule `yaml:"headers"`
+	Forbid  []traffic.Pattern      `yaml:"forbid"`
+	Keep    *transform.Filter      `yaml:"keep"`
 }
 
-// JWT re-signs tokens with a key that the version under test trusts.
+// JWT signs tokens anew with a key that the versions under test trust. The key
+// stands in the rule (only if it protects nothing), in a variable or in a file.
 type JWT struct {
-	Header    string `yaml:"header"`    // Authorization if empty
-	Algorithm string `yaml:"algorithm"` // HS256 if empty
-	Key       string `yaml:"key"`       // the key itself: only for keys that protect nothing
-	KeyEnv    string `yaml:"key-env"`   // the environment variable that holds it
-	KeyFile   string `yaml:"key-file"`  // the file that holds it
-}
-
-// Header changes one header of every request.
-type Header struct {
-	Name   string `yaml:"name"`
-	Value  string `yaml:"value"`
-	Remove bool   `yaml:"remove"`
+	transform.JWTRule `yaml:",inline"`
+	KeyEnv            string `yaml:"key-env"`
+	KeyFile           string `yaml:"key-file"`
 }
 
 // Latency says how long and how finely to measure.
@@ -122,14 +118,15 @@ type Mock struct {
 
 // Redact adds to what the recorder makes safe by itself.
 type Redact struct {
-	Rules []RedactRule `yaml:"rules"`
+	Rules   []RedactRule `yaml:"rules"`
+	Disable []string     `yaml:"disable" doc:"detectors of the recorder to switch off"`
 }
 
-// RedactRule redacts what lies at an address.
+// RedactRule says what becomes of the values at an address and below it.
 type RedactRule struct {
 	Name    string          `yaml:"name"`
 	Address traffic.Pattern `yaml:"address"`
-	Keep    bool            `yaml:"keep"` // never redact here, whatever the detectors say
+	Action  string          `yaml:"action"` // pseudonym (the default), remove or keep
 }
 
 // Ignore leaves differences at an address out of the comparison.

@@ -59,6 +59,8 @@ func TestMistakes(t *testing.T) {
 		{"{}", "reprise.yaml: chart: missing; target kind needs", "the default target needs a chart"},
 		{"chart: x\nroutes: [orders]", "reprise.yaml:2: routes: route \"orders\" must start with /", "a template"},
 		{"chart: x\nlatency: {pairs: 1}", "reprise.yaml:2: latency.pairs: 1 is too small; the least is 10", "a number"},
+		{"replay: {jwt: [{kei: a}]}", "reprise.yaml:1: replay.jwt[0].kei: unknown key; did you mean replay.jwt[0].key?", "in a structure of another room"},
+		{"replay:\n  keep:\n    any: [{metod: GET}]", "reprise.yaml:3: replay.keep.any[0].metod: unknown key; did you mean replay.keep.any[0].method?", "nested in itself"},
 		{"chart: x\nreplay: {jwt: [{key: a, key-env: b}]}", "reprise.yaml:2: replay.jwt[0]: give exactly one of", "two keys"},
 	}
 	for _, tt := range tests {

@@ -103,6 +103,9 @@ func unknown(file string, node *yaml.Node, t reflect.Type, prefix string) []erro
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
 	case t.Kind() == reflect.Slice && node.Kind == yaml.SequenceNode:
 		var mistakes []error
@@ -114,10 +117,9 @@ func unknown(file string, node *yaml.Node, t reflect.Type, prefix string) []erro
 		return nil // the decoder says what is wrong with the type
 	}
 	fields := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		if key := t.Field(i).Tag.Get("yaml"); key != "" {
-			fields[key] = t.Field(i).Type
-		}
+	fieldsOf(t, fields)
+	if len(fields) == 0 {
+		return nil // a type that reads itself
 	}
 	var mistakes []error
 	for i := 0; i+1 < len(node.Content); i += 2 {
@@ -131,6 +133,19 @@ func unknown(file string, node *yaml.Node, t reflect.Type, prefix string) []erro
 		})
 	}
 	return mistakes
+}
+
+// fieldsOf collects the keys of a structure, those of inlined ones included.
+func fieldsOf(t reflect.Type, fields map[string]reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		switch key, options, _ := strings.Cut(f.Tag.Get("yaml"), ","); {
+		case options == "inline":
+			fieldsOf(f.Type, fields)
+		case key != "" && key != "-":
+			fields[key] = f.Type
+		}
+	}
 }
 
 // suggest names the known key that is nearest to the unknown one.

@@ -76,11 +76,6 @@ func (c *Config) Validate() error {
 			wrong(fmt.Sprintf("replay.jwt[%d]", i), "give exactly one of key, key-env and key-file")
 		}
 	}
-	for i, h := range c.Replay.Headers {
-		if h.Name == "" {
-			wrong(fmt.Sprintf("replay.headers[%d].name", i), "missing; name the header")
-		}
-	}
 	for i, rule := range c.Ignore {
 		if rule.Address.String() == "" {
 			wrong(fmt.Sprintf("ignore[%d].address", i), "missing; an address such as response.body.items[].price")

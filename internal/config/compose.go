@@ -1,0 +1,156 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/compare"
+	"github.com/reprise-ci/reprise/internal/mock"
+	"github.com/reprise-ci/reprise/internal/pipeline"
+	"github.com/reprise-ci/reprise/internal/process"
+	"github.com/reprise-ci/reprise/internal/redact"
+	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/transform"
+)
+
+// ProcessOptions are those of the target process.
+func (c *Config) ProcessOptions() process.Options {
+	dir := c.Process.Dir
+	if dir == "" {
+		dir = c.Build.Dir
+	}
+	return process.Options{
+		Command: c.Process.Command, Dir: dir, Env: c.Process.Env,
+		Ready: c.Process.Ready, ReadyTimeout: time.Duration(c.Process.ReadyTimeout),
+	}
+}
+
+// RedactOptions are those of a recording with the given key.
+func (c *Config) RedactOptions(key []byte) redact.Options {
+	opts := redact.Options{Key: key, Disable: c.Redact.Disable}
+	for _, r := range c.Redact.Rules {
+		opts.Rules = append(opts.Rules, redact.Rule{Name: r.Name, Path: r.Address, Action: redact.Action(r.Action)})
+	}
+	return opts
+}
+
+// MockOptions are those of a mock.
+func (c *Config) MockOptions() (mock.Options, error) {
+	router, err := traffic.NewRouter(c.Routes)
+	if err != nil {
+		return mock.Options{}, c.Mistake("routes", "%v", err)
+	}
+	opts := mock.Options{Routes: router}
+	if c.Mock.Repeat != "auto" {
+		opts.Repeat = map[string]mock.Repeat{"*": mock.Repeat(c.Mock.Repeat)}
+	}
+	if c.Mock.Latency == "recorded" {
+		opts.Latency = mock.Latency{Scale: 1, EveryPass: true}
+	}
+	return opts, nil
+}
+
+// Place is where a configuration is put to work.
+type Place struct {
+	Dir     string // the project's directory, absolute
+	TempDir string
+	Environ []string
+	Getenv  func(string) string
+	Now     func() time.Time
+}
+
+// Pipeline are the options of a whole run. The snapshot, the service's name and
+// the seed must be set by then. Errors are *Mistake.
+func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
+	router, err := traffic.NewRouter(c.Routes)
+	if err != nil {
+		return pipeline.Options{}, c.Mistake("routes", "%v", err)
+	}
+	rewriting, err := c.transformOptions(at, router)
+	if err != nil {
+		return pipeline.Options{}, err
+	}
+	standIn, err := c.MockOptions()
+	if err != nil {
+		return pipeline.Options{}, err
+	}
+	judging, err := c.analysisOptions(router)
+	if err != nil {
+		return pipeline.Options{}, err
+	}
+	o := pipeline.Options{
+		Snapshot: c.Snapshot, Dir: at.Dir, BaseRef: c.BaseRef, TempDir: at.TempDir, LogDir: filepath.Join(c.OutputDir, "logs"),
+		Build:     pipeline.Build{Command: c.Build.Command, Dir: c.Build.Dir},
+		Replay:    replay.Options{Concurrency: c.Replay.Concurrency, Timeout: time.Duration(c.Replay.Timeout), Router: router},
+		Transform: rewriting, Mock: standIn, Analysis: judging,
+		Latency: pipeline.Latency{
+			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
+			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs,
+		},
+		Seed: c.Seed, Keep: pipeline.Keep(c.Keep), Environ: at.Environ, Now: at.Now,
+	}
+	if c.Target == TargetProcess {
+		p := c.ProcessOptions()
+		o.Process = &p
+		return o, nil
+	}
+	o.Cluster = c.clusterOptions()
+	return o, nil
+}
+
+// transformOptions reads the keys of tokens from where they are kept.
+func (c *Config) transformOptions(at Place, router *traffic.Router) (transform.Options, error) {
+	opts := transform.Options{Headers: c.Replay.Headers, Forbid: c.Replay.Forbid, Keep: c.Replay.Keep, Router: router, Now: at.Now}
+	for i, j := range c.Replay.JWT {
+		rule := j.JWTRule
+		if rule.Algorithm == "" {
+			rule.Algorithm = "HS256"
+		}
+		key := fmt.Sprintf("replay.jwt[%d]", i)
+		switch {
+		case j.KeyEnv != "":
+			if rule.Key = at.Getenv(j.KeyEnv); rule.Key == "" {
+				return opts, c.Mistake(key+".key-env", "the variable %s is not set; pass the key in it", j.KeyEnv)
+			}
+		case j.KeyFile != "":
+			path := j.KeyFile
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(at.Dir, path)
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return opts, c.Mistake(key+".key-file", "cannot be read: %v", errors.Unwrap(err))
+			}
+			rule.Key = string(data)
+		}
+		opts.JWT = append(opts.JWT, rule)
+	}
+	if err := opts.Validate(); err != nil {
+		return opts, c.Mistake("replay", "%v", err)
+	}
+	return opts, nil
+}
+
+// analysisOptions are those of the judgement.
+func (c *Config) analysisOptions(router *traffic.Router) (analysis.Options, error) {
+	opts := analysis.Options{FailOn: c.FailOn, Router: router, Compare: compare.Options{Tally: &compare.Tally{}}}
+	if len(c.FailOn) == 1 && c.FailOn[0] == "never" {
+		opts.FailOn = []string{}
+	}
+	for _, rule := range c.Ignore {
+		opts.Compare.Ignore = append(opts.Compare.Ignore, rule.Address)
+	}
+	if err := opts.Validate(); err != nil {
+		return opts, c.Mistake("ignore", "%v", err)
+	}
+	return opts, nil
+}
+
+func (c *Config) clusterOptions() *pipeline.ClusterOptions {
+	return &pipeline.ClusterOptions{Given: c.Target == TargetKubernetes}
+}
