@@ -25,7 +25,7 @@ type Options struct {
 	// Command is a shell line, run in Dir with exec so that signals reach
 	// the service itself.
 	Command string
-	// Dir is where it runs, relative to the checkout.
+	// Dir is where it runs, relative to the project.
 	Dir string
 	// Env is set for the service; nothing else of this process's
 	// environment reaches it but [passed].
@@ -43,7 +43,7 @@ func (o Options) Validate() error {
 	case strings.TrimSpace(o.Command) == "":
 		return errors.New("process.command is missing: name the command that starts the service")
 	case !filepath.IsLocal(filepath.Join(".", o.Dir)):
-		return fmt.Errorf("process.dir %q must lie inside the repository", o.Dir)
+		return fmt.Errorf("process.dir %q must lie inside the project", o.Dir)
 	case o.Ready != "" && !strings.HasPrefix(o.Ready, "/"):
 		return fmt.Errorf("process.ready %q must be a path that starts with /", o.Ready)
 	case o.ReadyTimeout < 0:
@@ -54,11 +54,11 @@ func (o Options) Validate() error {
 
 // Place is where an instance runs.
 type Place struct {
-	Checkout string    // the root of this version's tree
-	Mock     string    // host:port of the mock, for proxy variables and ${mock}
-	CAFile   string    // the mock's authority, PEM
-	Environ  []string  // the environment that passed names are taken from
-	Log      io.Writer // stdout and stderr of the service; must be safe for concurrent use
+	Project string    // the project's directory in this version
+	Mock    string    // host:port of the mock, for proxy variables and ${mock}
+	CAFile  string    // the mock's authority, PEM
+	Environ []string  // the environment that passed names are taken from
+	Log     io.Writer // stdout and stderr of the service; must be safe for concurrent use
 }
 
 // passed are the variables of this process's environment that the service
@@ -113,7 +113,7 @@ func Start(ctx context.Context, o Options, at Place, note func(pgid int) error) 
 	begun := time.Now()
 	p, err := command.Start(life, command.Command{
 		Argv: []string{"sh", "-c", "exec " + expand(o.Command)},
-		Dir:  filepath.Join(at.Checkout, o.Dir),
+		Dir:  filepath.Join(at.Project, o.Dir),
 		Env:  environment(o, at, expand),
 		Out:  at.Log, Err: at.Log,
 		Grace: 3 * time.Second,
@@ -219,9 +219,6 @@ func (i *Instance) Stop() error {
 	}
 	return fmt.Errorf("the service ended by itself: %w", err)
 }
-
-// Usage returns CPU time and peak memory of the service once it has ended.
-func (i *Instance) Usage() (cpu time.Duration, peakBytes int64, ok bool) { return i.process.Usage() }
 
 func expander(port string, at Place) func(string) string {
 	replace := strings.NewReplacer("${port}", port, "${mock}", "http://"+at.Mock, "${ca}", at.CAFile)

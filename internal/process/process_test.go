@@ -41,7 +41,7 @@ func start(t *testing.T, role string, o process.Options) (*process.Instance, err
 	}
 	o.Env["ROLE"] = role
 	i, err := process.Start(t.Context(), o, process.Place{
-		Checkout: t.TempDir(), Mock: "127.0.0.1:9", CAFile: "/tmp/ca.pem", Log: io.Discard,
+		Project: t.TempDir(), Mock: "127.0.0.1:9", CAFile: "/tmp/ca.pem", Log: io.Discard,
 		Environ: append(os.Environ(), "SECRET_TOKEN=leak"),
 	}, func(int) error { return nil })
 	if err == nil {
@@ -76,6 +76,9 @@ func TestServiceSeesOnlyItsMock(t *testing.T) {
 		if string(got) != tt.want {
 			t.Errorf("%s: %s = %q, want %q", tt.reason, tt.name, got, tt.want)
 		}
+	}
+	if _, peak, ok := i.Usage(); !ok || peak <= 0 {
+		t.Errorf("while it runs, Usage = %d, %v", peak, ok)
 	}
 	if i.Startup() <= 0 {
 		t.Error("no start-up time")
@@ -128,7 +131,7 @@ func TestExitIsSeen(t *testing.T) {
 	}
 	pid := 0
 	again, err := process.Start(t.Context(), process.Options{Command: os.Args[0], Env: map[string]string{"ROLE": "service"}},
-		process.Place{Checkout: t.TempDir(), Mock: "127.0.0.1:9", Log: io.Discard}, func(p int) error { pid = p; return nil })
+		process.Place{Project: t.TempDir(), Mock: "127.0.0.1:9", Log: io.Discard}, func(p int) error { pid = p; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

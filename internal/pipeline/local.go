@@ -1,0 +1,177 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/command"
+	"github.com/reprise-ci/reprise/internal/mock"
+	"github.com/reprise-ci/reprise/internal/process"
+	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/transform"
+	"github.com/reprise-ci/reprise/internal/workdir"
+)
+
+// local is the target "process": every arm is a process on loopback, and mock
+// and replay run in this one.
+type local struct {
+	r        *run
+	caFile   string
+	engine   *replay.Engine
+	bindings *transform.Bindings
+
+	mu   sync.Mutex
+	arms map[Arm]*localArm
+}
+
+// localArm is one arm as processes.
+type localArm struct {
+	mock    *mock.Mock
+	service *process.Instance
+}
+
+func newLocal(r *run) *local { return &local{r: r, arms: map[Arm]*localArm{}} }
+
+func (l *local) check(context.Context) error {
+	const stage = "check the target"
+	var err error
+	if l.engine, err = replay.New(inboundOf(l.r.recorded), l.r.options.Replay); err != nil {
+		return badInput(stage, err)
+	}
+	if l.bindings, err = transform.Learn(inboundOf(l.r.recorded), l.r.options.Transform); err != nil {
+		return badInput(stage, err)
+	}
+	return nil
+}
+
+func (l *local) start(context.Context) error {
+	l.caFile = l.r.dir.Path("authority.pem")
+	if err := os.WriteFile(l.caFile, l.r.authority.CertPEM(), 0o644); err != nil {
+		return fmt.Errorf("write the authority's certificate: %w", err)
+	}
+	return nil
+}
+
+func (l *local) build(ctx context.Context, arm Arm, project string, log io.Writer) error {
+	return buildVersion(ctx, l.r.options.Build, l.r.options.Environ, project, log)
+}
+
+// buildVersion runs the build command of one version. A command that fails is
+// the version's fault.
+func buildVersion(ctx context.Context, b Build, environ []string, project string, log io.Writer) error {
+	if b.Command == "" {
+		return nil
+	}
+	err := process.Build(ctx, b.Command, filepath.Join(project, b.Dir), process.BuildEnvironment(environ), log)
+	var failed *command.Error
+	if errors.As(err, &failed) && ctx.Err() == nil {
+		return &serviceError{reason: "it does not build", log: failed.Output, err: err}
+	}
+	return err
+}
+
+func (l *local) deploy(ctx context.Context, arm Arm, project string) error {
+	opts := l.r.options.Mock
+	opts.Arm = string(arm)
+	m, err := mock.New(l.r.recorded, l.r.authority, opts)
+	if err != nil {
+		return badInput("deploy "+string(arm), err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for the mock: %w", err)
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan error, 1)
+	go func() { served <- m.Serve(life, listener) }()
+	l.r.later(func(context.Context) error {
+		end()
+		return errors.Join(<-served, m.Close())
+	})
+	m.BeginPass(bootPass) // what the service calls while it starts is lane boot
+
+	log, err := l.r.openLog(string(arm) + ".log")
+	if err != nil {
+		return err
+	}
+	service, err := process.Start(ctx, *l.r.options.Process, process.Place{
+		Project: project, Mock: listener.Addr().String(), CAFile: l.caFile, Environ: l.r.options.Environ, Log: log,
+	}, func(pgid int) error { return l.r.dir.NoteProcess(workdir.Group, pgid) })
+	if err != nil {
+		log.Close()
+		var notReady *process.NotReadyError
+		if errors.As(err, &notReady) {
+			return &serviceError{reason: "it did not become ready: " + notReady.Reason, log: notReady.Log, err: err}
+		}
+		return err
+	}
+	l.r.later(func(context.Context) error {
+		defer log.Close()
+		if l.r.keeps() {
+			return nil
+		}
+		_ = service.Stop() // a service that ended by itself is a finding already
+		return nil
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arms[arm] = &localArm{mock: m, service: service}
+	return nil
+}
+
+// arm returns a deployed arm.
+func (l *local) arm(arm Arm) *localArm {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.arms[arm]
+}
+
+// to is where the replayer sends the requests of an arm, with a rewriter that
+// has learned nothing yet.
+func (l *local) to(arm Arm) (replay.Target, replay.Rewriter) {
+	a := l.arm(arm)
+	return replay.Target{Arm: string(arm), Addr: a.service.Addr(), Mock: a.mock}, transform.NewRewriter(l.bindings, l.r.options.Transform)
+}
+
+func (l *local) pass(ctx context.Context, arm Arm, pass uint32, emit func(observed)) error {
+	target, rewriter := l.to(arm)
+	return l.engine.Pass(ctx, target, rewriter, pass, emit)
+}
+
+func (l *local) calls(_ context.Context, arm Arm, pass uint32) (journal, error) {
+	return journalOf(l.arm(arm).mock, pass, l.r.options.Analysis.Router)
+}
+
+func (l *local) round(ctx context.Context, a, b Arm, pass uint32, seed int64, opts replay.RoundOptions) (replay.Round, error) {
+	targetA, rewriterA := l.to(a)
+	targetB, rewriterB := l.to(b)
+	return l.engine.Round(ctx, targetA, targetB, rewriterA, rewriterB, pass, seed, opts)
+}
+
+func (l *local) died(_ context.Context, arm Arm) (reason, log string, yes bool) {
+	service := l.arm(arm).service
+	select {
+	case <-service.Exited():
+		return service.Stop().Error(), service.Tail(), true
+	default:
+		return "", "", false
+	}
+}
+
+func (l *local) resources(_ context.Context, arm Arm) (analysis.Resource, error) {
+	a := l.arm(arm)
+	cpu, peak, ok := a.service.Usage()
+	if !ok {
+		return analysis.Resource{}, errors.New("the system does not tell what a process used")
+	}
+	return analysis.Resource{
+		Arm: string(arm), CPUSeconds: cpu.Seconds(), PeakBytes: peak, StartupMS: float64(a.service.Startup().Microseconds()) / 1000,
+	}, nil
+}

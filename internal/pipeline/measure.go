@@ -1,0 +1,131 @@
+package pipeline
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/replay"
+)
+
+// The shape of warm-up: rounds until the pooled median of both arms settles,
+// which tells nothing of their difference, and at most a third of the budget.
+const (
+	warmRounds    = 8
+	warmSettled   = 0.03 // change of the pooled median that counts as settled
+	warmInRow     = 2
+	warmShare     = 3 // of the budget: 1/3
+	controlShare  = 4 // pairs of base and control for each pair of base and head: 1/4
+	confirmRounds = 4
+)
+
+// measure takes paired rounds until every endpoint is decided, the rounds or
+// the budget are used up. A latency that cannot be measured is told in the
+// result and never fails a run.
+func (r *run) measure(ctx context.Context) error {
+	l := r.options.Latency
+	if l.Off || !r.headRuns() {
+		return nil
+	}
+	deadline := r.options.Now().Add(l.Budget)
+	pass := uint32(correctnessPass)
+	next := func() uint32 { pass++; return pass }
+
+	if err := r.warmUp(ctx, next, r.options.Now().Add(l.Budget/warmShare)); err != nil {
+		return err
+	}
+	for n := 1; n <= l.MaxRounds; n++ {
+		if n > 1 && r.options.Now().After(deadline) {
+			r.stopped = "the time for measuring was used up"
+			break
+		}
+		round, err := r.takeRound(ctx, n, next, deadline)
+		if err != nil {
+			return err
+		}
+		r.rounds = append(r.rounds, round)
+		if n < l.MinRounds {
+			continue
+		}
+		if decided, why := analysis.Decided(r.rounds, r.options.Analysis); decided {
+			r.stopped = why
+			break
+		}
+	}
+	if r.stopped == "" {
+		r.stopped = "the most rounds were taken"
+	}
+	r.progress.Note("%d rounds: %s", len(r.rounds), r.stopped)
+	return nil
+}
+
+// takeRound measures head against base, and base against itself beside it.
+func (r *run) takeRound(ctx context.Context, n int, next func() uint32, deadline time.Time) (analysis.Round, error) {
+	pairs := r.options.Latency.Pairs
+	left := max(deadline.Sub(r.options.Now()), time.Second)
+	main, err := r.target.round(ctx, Base, Head, next(), r.options.Seed+int64(n), replay.RoundOptions{
+		PairsPerEndpoint: pairs, MaxDuration: left,
+	})
+	if err != nil {
+		return analysis.Round{}, err
+	}
+	control, err := r.target.round(ctx, Base, Control, next(), r.options.Seed-int64(n), replay.RoundOptions{
+		PairsPerEndpoint: max(pairs/controlShare, 10), MinDuration: 200 * time.Millisecond, MaxDuration: left,
+	})
+	if err != nil {
+		return analysis.Round{}, err
+	}
+	return analysis.Round{
+		Number: n, HeadVsBase: analysisPairs(main), ControlVsBase: analysisPairs(control), SendLag: main.SendLag,
+	}, nil
+}
+
+// warmUp replays on all arms, without looking at which is which, until the
+// pooled median has settled.
+func (r *run) warmUp(ctx context.Context, next func() uint32, deadline time.Time) error {
+	before, settled := math.NaN(), 0
+	for n := 0; n < warmRounds && settled < warmInRow && r.options.Now().Before(deadline); n++ {
+		opts := replay.RoundOptions{PairsPerEndpoint: 10, MinDuration: 300 * time.Millisecond, MaxDuration: max(deadline.Sub(r.options.Now()), time.Second)}
+		a, err := r.target.round(ctx, Base, Head, next(), r.options.Seed, opts)
+		if err != nil {
+			return err
+		}
+		b, err := r.target.round(ctx, Control, Base, next(), r.options.Seed, opts)
+		if err != nil {
+			return err
+		}
+		now := pooledMedian(a, b)
+		if math.Abs(now/before-1) < warmSettled {
+			settled++
+		} else {
+			settled = 0
+		}
+		before = now
+	}
+	return nil
+}
+
+// pooledMedian is the median service time of all requests of some rounds.
+func pooledMedian(rounds ...replay.Round) float64 {
+	var all []time.Duration
+	for _, round := range rounds {
+		for _, p := range round.Pairs {
+			all = append(all, p.A, p.B)
+		}
+	}
+	if len(all) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(all)
+	return float64(all[len(all)/2])
+}
+
+func analysisPairs(round replay.Round) []analysis.Pair {
+	pairs := make([]analysis.Pair, len(round.Pairs))
+	for i, p := range round.Pairs {
+		pairs[i] = analysis.Pair{Recorded: p.Recorded, Endpoint: p.Endpoint, A: p.A, B: p.B}
+	}
+	return pairs
+}

@@ -1,0 +1,126 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/mock"
+	"github.com/reprise-ci/reprise/internal/process"
+	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/transform"
+)
+
+// Options are those of the rooms, and what a run needs beside them.
+type Options struct {
+	Snapshot string // path of the snapshot
+	// Dir is the project's directory: the repository under test or, in a
+	// repository of many services, the directory of this one. Relative paths
+	// of other options lie below it, in each version.
+	Dir     string
+	BaseRef string // "" for the default branch
+	TempDir string // parent of the run's own directory
+	LogDir  string // where logs go; made when the first one is written
+
+	Build   Build
+	Process *process.Options // for the target "process"
+	Cluster *ClusterOptions  // for the targets "kind" and "kubernetes"
+
+	Replay    replay.Options
+	Transform transform.Options
+	Mock      mock.Options
+	Analysis  analysis.Options
+	Latency   Latency
+
+	Seed    int64
+	Keep    Keep
+	Environ []string
+	Now     func() time.Time
+}
+
+// Build says how one version is made.
+type Build struct {
+	Command string // shell line; "" when nothing is to be built
+	Dir     string // relative to the project
+}
+
+// Latency bounds the measurement.
+type Latency struct {
+	Off                  bool
+	Budget               time.Duration // warm-up included
+	MinRounds, MaxRounds int
+	Pairs                int // of each endpoint in a round
+}
+
+// Keep says what is left standing after a run.
+type Keep string
+
+// What may be kept.
+const (
+	KeepNever     Keep = "never"
+	KeepOnFailure Keep = "on-failure"
+	KeepAlways    Keep = "always"
+)
+
+// Validate reports the first mistake; the rooms validate their own options
+// when they are used.
+func (o Options) Validate() error {
+	switch {
+	case (o.Process == nil) == (o.Cluster == nil):
+		return errors.New("a run has exactly one target")
+	case o.Now == nil:
+		return errors.New("a run needs a clock")
+	case o.Latency.MinRounds > o.Latency.MaxRounds:
+		return fmt.Errorf("latency: min-rounds %d is above max-rounds %d", o.Latency.MinRounds, o.Latency.MaxRounds)
+	}
+	if o.Process != nil {
+		return o.Process.Validate()
+	}
+	return nil
+}
+
+// target is where the arms run. The recipe calls its methods in the order
+// they stand here; those that take an arm are called for several at once.
+type target interface {
+	// check finds out, before anything is started, what can be known to fail.
+	check(ctx context.Context) error
+	// start makes the place where arms run.
+	start(ctx context.Context) error
+	// build makes the version of an arm from its tree. Control uses what
+	// base built.
+	build(ctx context.Context, arm Arm, project string, log io.Writer) error
+	// deploy starts the mock and then the service of an arm, and returns when
+	// it is ready. Errors that blame the service are *serviceError.
+	deploy(ctx context.Context, arm Arm, project string) error
+	// pass replays the whole recording on an arm.
+	pass(ctx context.Context, arm Arm, pass uint32, emit func(observed)) error
+	// calls returns what the arm's mock saw in a pass.
+	calls(ctx context.Context, arm Arm, pass uint32) (journal, error)
+	// round measures one block of pairs of two arms.
+	round(ctx context.Context, a, b Arm, pass uint32, seed int64, opts replay.RoundOptions) (replay.Round, error)
+	// died returns the reason and the log's end if the service of an arm has
+	// ended or restarted by itself.
+	died(ctx context.Context, arm Arm) (reason, log string, yes bool)
+	// resources returns what an arm has used so far.
+	resources(ctx context.Context, arm Arm) (analysis.Resource, error)
+}
+
+// serviceError is a version that cannot be built or does not run: the
+// service's fault and not the machine's.
+type serviceError struct {
+	reason string
+	log    string
+	err    error
+}
+
+func (e *serviceError) Error() string { return e.err.Error() }
+func (e *serviceError) Unwrap() error { return e.err }
+
+// ClusterOptions say how the arms run on Kubernetes.
+type ClusterOptions struct {
+	// Given says that the cluster is the user's, not one made for the run.
+	Given bool
+}

@@ -1,0 +1,266 @@
+// Package pipeline is the order of a run. [Run] reads from top to bottom like
+// a recipe; beside it stand the two kinds of target that a run can have. The
+// stages themselves live in their own rooms and know nothing of each other.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/authority"
+	"github.com/reprise-ci/reprise/internal/source"
+	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/workdir"
+)
+
+// Arm is one deployed version under test.
+type Arm string
+
+// The arms. Control is base again: its answers show what is noise, and its
+// latency shows what the machine can tell apart.
+const (
+	Base    Arm = "base"
+	Control Arm = "control"
+	Head    Arm = "head"
+)
+
+// arms is the order in which they are deployed and replayed. Control comes
+// last, so that as much time lies between the two passes of base as between
+// base and head, and values that follow the clock show themselves as noise.
+var arms = []Arm{Base, Head, Control}
+
+// correctnessPass numbers the pass whose answers are compared; the numbers
+// above it are warm-up and latency rounds.
+const correctnessPass = 1
+
+// Progress hears of the stages of a run while it runs.
+type Progress interface {
+	// Stage begins a stage; the function it returns ends it.
+	Stage(name string) (end func(error))
+	// Note says one thing about the running stage.
+	Note(format string, args ...any)
+}
+
+// Outcome is what a run found, whole or up to where it was stopped.
+type Outcome struct {
+	Result    analysis.Result
+	Base      source.Commit
+	Head      source.Commit
+	Recording Recording
+	Target    string
+	Seed      int64
+	StartedAt time.Time
+	Stages    []Stage
+	// Notes are facts about the run that a reader should weigh.
+	Notes []string
+}
+
+// Stage is one stage and how long it took. Stages overlap.
+type Stage struct {
+	Name    string
+	Started time.Duration // since the run began
+	Took    time.Duration
+	Failure string // one line; empty when the stage succeeded
+}
+
+// Recording describes the snapshot that was replayed.
+type Recording struct {
+	Name       string
+	Digest     string
+	RecordedAt time.Time
+	Inbound    int
+	Outbound   int
+	Redacted   int // values that were replaced before it was stored
+}
+
+// Error is a run that broke before it could judge.
+type Error struct {
+	Stage string
+	// Input says that the configuration, the snapshot or the chart is to
+	// blame; otherwise it is the machine it ran on.
+	Input bool
+	Err   error
+}
+
+// Error names the stage and the cause.
+func (e *Error) Error() string { return e.Stage + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Run does the whole job. It always returns an outcome: when it stops early,
+// by error or because ctx ended, the outcome holds what is known so far and
+// its verdict is analysis.Error. Everything it started is gone when it
+// returns, unless the options keep it.
+func Run(ctx context.Context, o Options, progress Progress) (*Outcome, error) {
+	r := &run{options: o, progress: progress, begun: o.Now(), seen: map[Arm]*observation{}}
+	for _, arm := range arms {
+		r.seen[arm] = &observation{}
+	}
+	err := r.do(ctx)
+	r.settle(ctx, err)
+	return r.outcome(), err
+}
+
+// run is the state of one run: what the stages have handed over so far.
+type run struct {
+	options  Options
+	progress Progress
+	begun    time.Time
+
+	dir       *workdir.Dir
+	authority *authority.Authority
+	recorded  []*traffic.Exchange
+	recording Recording
+	base      source.Commit
+	head      source.Commit
+	projects  map[Arm]string // the project's directory in each version
+	target    target
+	seen      map[Arm]*observation
+	rounds    []analysis.Round
+	stopped   string // why measuring ended
+	result    *analysis.Result
+
+	mu       sync.Mutex
+	stages   []Stage
+	notes    []string
+	teardown []func(context.Context) error
+}
+
+// do is the recipe.
+func (r *run) do(ctx context.Context) error {
+	if err := r.stage("read the snapshot", r.readSnapshot)(ctx); err != nil {
+		return err
+	}
+	if err := r.stage("check the target", r.checkTarget)(ctx); err != nil {
+		return err
+	}
+	if err := r.stage("check out base", r.checkOut)(ctx); err != nil {
+		return err
+	}
+	if err := together(ctx,
+		r.stage("start the target", r.startTarget),
+		r.stage("build base", r.build(Base)),
+		r.stage("build head", r.build(Head)),
+	); err != nil {
+		return err
+	}
+	if !r.headRuns() {
+		return r.stage("judge", r.judge)(ctx)
+	}
+	if err := together(ctx,
+		r.stage("deploy base", r.deploy(Base)),
+		r.stage("deploy head", r.deploy(Head)),
+		r.stage("deploy control", r.deploy(Control)),
+	); err != nil {
+		return err
+	}
+	if !r.headRuns() {
+		return r.stage("judge", r.judge)(ctx)
+	}
+	for _, arm := range arms {
+		if err := r.stage("replay on "+string(arm), r.replay(arm))(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.stage("measure latency", r.measure)(ctx); err != nil {
+		return err
+	}
+	return r.stage("judge", r.judge)(ctx)
+}
+
+// step is one line of the recipe.
+type step func(context.Context) error
+
+// stage wraps a step with its name for progress, timing and errors.
+func (r *run) stage(name string, do step) step {
+	return func(ctx context.Context) error {
+		started := r.options.Now()
+		end := r.progress.Stage(name)
+		err := do(ctx)
+		if err == nil {
+			err = ctx.Err()
+		}
+		end(err)
+		done := Stage{Name: name, Started: started.Sub(r.begun), Took: r.options.Now().Sub(started)}
+		if err != nil {
+			done.Failure, _, _ = strings.Cut(err.Error(), "\n")
+		}
+		r.mu.Lock()
+		r.stages = append(r.stages, done)
+		r.mu.Unlock()
+		var known *Error
+		if err != nil && !errors.As(err, &known) {
+			err = &Error{Stage: name, Err: err}
+		}
+		return err
+	}
+}
+
+// together runs steps at once and returns the first error, after all of them
+// have ended.
+func together(ctx context.Context, steps ...step) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, do := range steps {
+		group.Go(func() error { return do(ctx) })
+	}
+	return group.Wait()
+}
+
+// badInput blames the input for an error of a stage.
+func badInput(stage string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Stage: stage, Input: true, Err: err}
+}
+
+// later registers what must happen however the run ends, the last first.
+func (r *run) later(undo func(context.Context) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.teardown = append(r.teardown, undo)
+}
+
+// teardownTime is how long everything may take to go away: within the 7.5 s
+// that a cancelled GitHub job has before SIGTERM.
+const teardownTime = 7 * time.Second
+
+// settle judges what an interrupted run has seen, saves logs where something
+// went wrong, and takes everything down.
+func (r *run) settle(ctx context.Context, cause error) {
+	if r.result == nil {
+		result := analysis.Run(r.input(), r.options.Analysis)
+		result.Verdict = analysis.Error
+		result.Reason = reasonOf(cause)
+		r.result = &result
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownTime)
+	defer cancel()
+	end := r.progress.Stage("tear down")
+	var errs []error
+	r.mu.Lock()
+	undo := r.teardown
+	r.mu.Unlock()
+	for i := len(undo) - 1; i >= 0; i-- {
+		errs = append(errs, undo[i](ctx))
+	}
+	end(errors.Join(errs...))
+}
+
+func reasonOf(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "The run was cancelled before it could judge."
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "The run took longer than its timeout."
+	}
+	return fmt.Sprintf("The run broke: %v.", err)
+}

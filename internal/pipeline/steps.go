@@ -1,0 +1,263 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/authority"
+	"github.com/reprise-ci/reprise/internal/snapshot"
+	"github.com/reprise-ci/reprise/internal/source"
+	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/workdir"
+)
+
+// readSnapshot reads and verifies the whole recording. It is the first stage,
+// so that nothing has been started when the snapshot is damaged.
+func (r *run) readSnapshot(ctx context.Context) error {
+	const stage = "read the snapshot"
+	reader, err := snapshot.Open(r.options.Snapshot)
+	if err != nil {
+		return badInput(stage, err)
+	}
+	defer reader.Close()
+	for x, err := range reader.All() {
+		if err != nil {
+			return badInput(stage, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.recorded = append(r.recorded, x)
+	}
+	m := reader.Manifest()
+	r.recording = Recording{Name: m.Name, Digest: m.Digest, RecordedAt: m.RecordedFrom, Inbound: m.Inbound, Outbound: m.Outbound}
+	for _, change := range m.Redactions {
+		r.recording.Redacted += change.Count
+	}
+	if m.Inbound == 0 {
+		return badInput(stage, fmt.Errorf("snapshot %s holds no inbound exchange; record some traffic first", r.options.Snapshot))
+	}
+	r.progress.Note("%d inbound and %d outbound exchanges of %s", m.Inbound, m.Outbound, m.RecordedFrom.Format("2006-01-02"))
+	return nil
+}
+
+// checkTarget makes the target and asks it what can be known to fail.
+func (r *run) checkTarget(ctx context.Context) error {
+	var err error
+	if r.dir, err = workdir.New(r.options.TempDir); err != nil {
+		return err
+	}
+	r.later(func(context.Context) error {
+		if r.keeps() {
+			return nil
+		}
+		return r.dir.Remove()
+	})
+	if r.authority, err = authority.New(r.options.Now()); err != nil {
+		return err
+	}
+	if r.target, err = r.newTarget(); err != nil {
+		return err
+	}
+	return r.target.check(ctx)
+}
+
+// keeps reports whether what the run made is left standing.
+func (r *run) keeps() bool {
+	switch r.options.Keep {
+	case KeepAlways:
+		return true
+	case KeepOnFailure:
+		return r.result == nil || r.result.Verdict == analysis.Fail || r.result.Verdict == analysis.Error
+	}
+	return false
+}
+
+// checkOut finds base and head and gives base a worktree of its own. Head is
+// the user's work tree as it stands.
+func (r *run) checkOut(ctx context.Context) error {
+	const stage = "check out base"
+	repo, err := source.Open(ctx, r.options.Dir, r.options.Environ)
+	if err != nil {
+		return badInput(stage, err)
+	}
+	ref := r.options.BaseRef
+	if ref == "" {
+		if ref = repo.DefaultBranch(ctx); ref == "" {
+			return badInput(stage, errors.New("base-ref: the repository has no default branch; name the branch, tag or commit to compare with"))
+		}
+	}
+	if r.head, err = repo.Head(ctx); err != nil {
+		return badInput(stage, err)
+	}
+	if r.base, err = repo.MergeBase(ctx, ref); err != nil {
+		return badInput(stage, err)
+	}
+	if r.base.SHA == r.head.SHA && !r.head.Dirty {
+		r.progress.Note("head is its own merge base with %s: nothing has changed, so nothing should differ", ref)
+	}
+	if err := r.dir.Note(workdir.Worktree, repo.Root()); err != nil {
+		return err
+	}
+	tree := r.dir.Path("base")
+	remove, err := repo.Checkout(ctx, r.base, tree)
+	if err != nil {
+		return err
+	}
+	r.later(func(ctx context.Context) error {
+		if r.keeps() {
+			return nil
+		}
+		return remove(ctx)
+	})
+	project, err := filepath.EvalSymlinks(r.options.Dir)
+	if err != nil {
+		return badInput(stage, err)
+	}
+	inside, err := filepath.Rel(repo.Root(), project)
+	if err != nil {
+		return badInput(stage, err)
+	}
+	r.projects = map[Arm]string{Base: filepath.Join(tree, inside), Control: filepath.Join(tree, inside), Head: project}
+	if _, err := os.Stat(r.projects[Base]); err != nil {
+		return badInput(stage, fmt.Errorf("base %.12s has no directory %s; there is nothing to compare with", r.base.SHA, inside))
+	}
+	return nil
+}
+
+func (r *run) startTarget(ctx context.Context) error { return r.target.start(ctx) }
+
+func (r *run) build(arm Arm) step {
+	return func(ctx context.Context) error {
+		log, err := r.openLog(string(arm) + "-build.log")
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		return r.blame(arm, r.target.build(ctx, arm, r.projects[arm], log))
+	}
+}
+
+func (r *run) deploy(arm Arm) step {
+	return func(ctx context.Context) error {
+		return r.blame(arm, r.target.deploy(ctx, arm, r.projects[arm]))
+	}
+}
+
+// blame turns a head that does not build or run into a finding. The same
+// failure of base is an error of the run: then nothing is known of the change.
+// The steps beside it go on, because base may fail in the same way.
+func (r *run) blame(arm Arm, err error) error {
+	var fault *serviceError
+	if arm != Head || !errors.As(err, &fault) {
+		return err
+	}
+	r.seen[Head].crash(fault.reason, fault.log, "")
+	r.progress.Note("head: %s", fault.reason)
+	return nil
+}
+
+// headRuns reports whether head was built and is running.
+func (r *run) headRuns() bool { return len(r.seen[Head].crashes) == 0 }
+
+func (r *run) replay(arm Arm) step {
+	return func(ctx context.Context) error {
+		seen := r.seen[arm]
+		err := r.target.pass(ctx, arm, correctnessPass, func(o observed) { seen.inbound = append(seen.inbound, o) })
+		calls, callsErr := r.target.calls(context.WithoutCancel(ctx), arm, correctnessPass)
+		seen.journal = calls
+		if reason, log, yes := r.target.died(ctx, arm); yes {
+			last := ""
+			if n := len(seen.inbound); n > 0 {
+				last = seen.inbound[n-1].Recorded
+			}
+			seen.crash(reason, log, last)
+		}
+		seen.complete = err == nil && callsErr == nil
+		r.progress.Note("%s: %d requests, %d calls to dependencies", arm, len(seen.inbound), len(calls.calls))
+		return errors.Join(err, callsErr)
+	}
+}
+
+func (r *run) judge(ctx context.Context) error {
+	for _, arm := range arms {
+		if used, err := r.target.resources(ctx, arm); err == nil {
+			r.seen[arm].used = &used
+		}
+	}
+	result := analysis.Run(r.input(), r.options.Analysis)
+	r.result = &result
+	return nil
+}
+
+// input is what the analysis gets, whole or up to where the run was stopped.
+func (r *run) input() analysis.Input {
+	in := analysis.Input{
+		Recorded: r.recorded, Rounds: r.rounds, Seed: r.options.Seed, Stopped: r.stopped,
+		Base: r.seen[Base].observation(), Control: r.seen[Control].observation(), Head: r.seen[Head].observation(),
+	}
+	for _, arm := range arms {
+		if used := r.seen[arm].used; used != nil {
+			in.Resources = append(in.Resources, *used)
+		}
+	}
+	return in
+}
+
+func (r *run) outcome() *Outcome {
+	target := "kind"
+	if r.options.Process != nil {
+		target = "process"
+	} else if r.options.Cluster != nil && r.options.Cluster.Given {
+		target = "kubernetes"
+	}
+	return &Outcome{
+		Result: *r.result, Base: r.base, Head: r.head, Recording: r.recording,
+		Target: target, Seed: r.options.Seed, StartedAt: r.begun, Stages: r.stages, Notes: r.notes,
+	}
+}
+
+// openLog opens a log below the log directory.
+func (r *run) openLog(name string) (io.WriteCloser, error) {
+	if err := os.MkdirAll(r.options.LogDir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the log directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(r.options.LogDir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open a log: %w", err)
+	}
+	return f, nil
+}
+
+// observed is one live inbound exchange.
+type observed = *traffic.Exchange
+
+// journal is what a mock saw in one pass.
+type journal struct {
+	calls   []*traffic.Exchange
+	account analysis.Account
+}
+
+// observation collects what was seen of one arm.
+type observation struct {
+	inbound  []*traffic.Exchange
+	journal  journal
+	crashes  []analysis.Crash
+	complete bool
+	used     *analysis.Resource
+}
+
+func (o *observation) crash(reason, log, last string) {
+	o.crashes = append(o.crashes, analysis.Crash{Recorded: last, Reason: reason, Log: log})
+}
+
+func (o *observation) observation() analysis.Observation {
+	return analysis.Observation{
+		Inbound: o.inbound, Outbound: o.journal.calls, Account: o.journal.account, Crashes: o.crashes, Complete: o.complete,
+	}
+}
