@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -124,6 +125,9 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t := s.recorder.begin(x)
 	body := &sentBody{ReadCloser: r.Body, keep: http1.Keep{Limit: s.recorder.opts.BodyLimit}, done: r.ContentLength == 0}
 	aborted := s.pass(w, r, t, body)
+	if !aborted && r.ContentLength > 0 {
+		body.finish(http.NewResponseController(w))
+	}
 	body.seal(t, r.Trailer)
 	t.end()
 	if aborted {
@@ -254,6 +258,7 @@ func pourStream(w http.ResponseWriter, body io.Reader, keep *http1.Keep) error {
 // sentBody is the body of a request on its way; what is read is kept.
 type sentBody struct {
 	io.ReadCloser
+	reading sync.Mutex // held while a read waits, so that pieces are kept in order
 
 	mu     sync.Mutex
 	keep   http1.Keep
@@ -261,8 +266,28 @@ type sentBody struct {
 	sealed bool
 }
 
+// lateBody is how long the rest of a body is waited for once the answer is
+// there.
+const lateBody = time.Second
+
+// finish reads what the upstream did not wait for. An upstream that answers
+// without reading the body ends the stream early, and the caller has sent, or
+// is sending, all of it nevertheless.
+func (b *sentBody) finish(caller *http.ResponseController) {
+	if caller.SetReadDeadline(time.Now().Add(lateBody)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, b) // what is missing then is marked
+}
+
+// Close leaves the caller's stream open: the transport closes what it sends
+// as soon as it has an answer, and finish may still want the rest.
+func (b *sentBody) Close() error { return nil }
+
 // Read implements io.Reader.
 func (b *sentBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	n, err := b.ReadCloser.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()

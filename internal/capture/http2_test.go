@@ -84,6 +84,27 @@ func TestInboundHTTP2WithoutTLS(t *testing.T) {
 	}
 }
 
+// A service that never reads what it is sent ends the stream as soon as it has
+// answered. The caller sent the body all the same, and replay must know it.
+func TestInboundHTTP2BodyThatNobodyReads(t *testing.T) {
+	service := h2cServer(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "done") })
+	s := newStage(t, Options{})
+	client, url := h2cClient(t), "http://"+s.inbound(service)+"/capture"
+	for range 20 { // the answer wins the race only sometimes
+		response, err := client.Post(url, "application/json", strings.NewReader(`{"amount":42}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+	}
+	for _, x := range s.stop() {
+		if string(x.Request.Body.Raw) != `{"amount":42}` || len(x.Incomplete) > 0 {
+			t.Errorf("recorded body %q, incomplete %q", x.Request.Body.Raw, x.Incomplete)
+		}
+	}
+}
+
 func TestInboundHTTP2Failures(t *testing.T) {
 	service := h2cServer(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/half" {

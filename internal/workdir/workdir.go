@@ -25,11 +25,11 @@ const ledger = "started"
 // Kind is what an entry of the record names.
 type Kind string
 
-// The kinds of things that a run starts.
+// The kinds of things that a run starts. Clusters are not among them: they
+// carry the mark of their owner themselves.
 const (
 	Owner    Kind = "owner"    // the run itself: "pid starttime"
 	Group    Kind = "group"    // a process group: "pgid starttime"
-	Cluster  Kind = "cluster"  // a kind cluster's name
 	Worktree Kind = "worktree" // the repository that a worktree below the directory belongs to
 )
 

@@ -17,14 +17,14 @@ func TestRecordIsReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Note(workdir.Cluster, "reprise-abc"); err != nil {
+	if err := d.Note(workdir.Worktree, "/src/shop"); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := d.Entries()
 	if err != nil || len(entries) != 2 || entries[0].Kind != workdir.Owner || !workdir.Alive(entries[0].Value) {
 		t.Fatalf("the record starts with its living owner: %v, %v", entries, err)
 	}
-	if diff := cmp.Diff(workdir.Entry{Kind: workdir.Cluster, Value: "reprise-abc"}, entries[1]); diff != "" {
+	if diff := cmp.Diff(workdir.Entry{Kind: workdir.Worktree, Value: "/src/shop"}, entries[1]); diff != "" {
 		t.Error(diff)
 	}
 	if err := d.Remove(); err != nil {
@@ -51,7 +51,7 @@ func TestAbandonedFindsOnlyDeadRuns(t *testing.T) {
 		}
 		return dir
 	}
-	dead := write("reprise-dead", "owner 2147483646 12345\ncluster reprise-x\n")
+	dead := write("reprise-dead", "owner 2147483646 12345\nworktree /src/x\n")
 	// The id of this very process, but another time of start: the id was
 	// handed out again.
 	reused := write("reprise-reused", "owner "+strconv.Itoa(os.Getpid())+" 1\n")
