@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/pipeline"
+	"github.com/reprise-ci/reprise/internal/process"
+	"github.com/reprise-ci/reprise/internal/report"
+)
+
+// newDocument makes the report of an outcome. runErr is why the run broke, nil
+// when it did not.
+func newDocument(p *project, o *pipeline.Outcome, runErr error) *report.Document {
+	doc := &report.Document{
+		Schema:  report.SchemaV1,
+		Result:  o.Result,
+		Service: p.Service,
+		Base:    report.Commit{SHA: o.Base.SHA, Ref: o.Base.Ref},
+		Head:    report.Commit{SHA: o.Head.SHA, Ref: o.Head.Ref},
+		Snapshot: report.Snapshot{
+			Name: o.Recording.Name, Digest: o.Recording.Digest, RecordedAt: o.Recording.RecordedAt,
+			Exchanges: o.Recording.Inbound + o.Recording.Outbound, Redacted: o.Recording.Redacted,
+		},
+		Run: report.Run{
+			Target: o.Target, Seed: o.Seed, Rounds: o.Result.Latency.Rounds, StartedAt: o.StartedAt.UTC(),
+			FailOn: p.FailOn, Version: version(), Notes: o.Notes,
+		},
+	}
+	if o.Head.Dirty {
+		doc.Run.Notes = append(doc.Run.Notes, "Head is the work tree with changes that are in no commit.")
+	}
+	for _, st := range o.Stages {
+		doc.Run.Stages = append(doc.Run.Stages, report.Stage{
+			Name: st.Name, Start: st.Started.Seconds(), Seconds: st.Took.Seconds(), Error: st.Failure,
+		})
+	}
+	if runErr != nil {
+		doc.Failure = failureOf(runErr)
+	}
+	return doc
+}
+
+// failureOf says what broke a run, and how to mend it.
+func failureOf(err error) *report.Failure {
+	f := &report.Failure{Class: report.FailureInfrastructure, Message: oneLine(err.Error())}
+	var broke *pipeline.Error
+	if errors.As(err, &broke) {
+		f.Stage, f.Message = broke.Stage, oneLine(broke.Err.Error())
+		if broke.Input {
+			f.Class = report.FailureConfiguration
+		}
+	}
+	var local *process.NotReadyError
+	switch {
+	case errors.Is(err, context.Canceled):
+		f.Class, f.Message = report.FailureCancelled, "a signal ended the run"
+	case errors.Is(err, context.DeadlineExceeded):
+		f.Message, f.Hint = "the run took longer than its timeout", "raise timeout, or lower latency.budget"
+	case errors.As(err, &local):
+		f.Class, f.Evidence = report.FailureService, lastLines(local.Log, 20)
+		f.Hint = "base itself does not start; the start command and the log say why"
+	}
+	return f
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func lastLines(s string, n int) []string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[max(0, len(lines)-n):]
+}
+
+// verdictOf is a word for logs and outputs.
+func verdictOf(doc *report.Document) string {
+	if doc.Verdict == "" {
+		return string(analysis.Error)
+	}
+	return string(doc.Verdict)
+}

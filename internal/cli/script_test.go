@@ -1,0 +1,100 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/reprise-ci/reprise/internal/cli"
+	"github.com/reprise-ci/reprise/internal/redact"
+	"github.com/reprise-ci/reprise/internal/snapshot"
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
+
+// TestMain lets the scripts run this test binary as reprise.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"reprise": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			context.AfterFunc(ctx, stop)
+			os.Exit(cli.Run(ctx, os.Args[1:], cli.System()))
+		},
+	})
+}
+
+// The scripts start in a directory with a small snapshot, tiny, beside them.
+// "exits N command…" runs a command that must end with exit code N.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       *update,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(env *testscript.Env) error {
+			for _, v := range []string{
+				"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org",
+				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP=" + env.Getenv("TMPDIR"),
+			} {
+				env.Vars = append(env.Vars, v)
+			}
+			return writeTiny(filepath.Join(env.WorkDir, "tiny"))
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// writeTiny writes a snapshot of one exchange.
+func writeTiny(dir string) error {
+	redactor, err := redact.New(redact.Options{Key: []byte("a key for tests only, 32 bytes!!")})
+	if err != nil {
+		return err
+	}
+	at := time.Date(2026, 11, 2, 9, 30, 0, 0, time.UTC)
+	w, err := snapshot.NewWriter(dir, redactor, snapshot.Options{Service: "tiny", Now: func() time.Time { return at }})
+	if err != nil {
+		return err
+	}
+	header := traffic.Header{{Name: "Content-Type", Value: "application/json"}}
+	err = w.Add(&traffic.Exchange{
+		ID: "in-000001", Direction: traffic.Inbound, Lane: "in-000001", Start: at, FirstByte: time.Millisecond, Duration: 2 * time.Millisecond,
+		Request: traffic.Request{Method: "GET", Scheme: "http", Authority: "tiny", Target: "/v1/things?limit=2", Proto: "HTTP/1.1"},
+		Response: &traffic.Response{
+			Status: 200, Proto: "HTTP/1.1", Header: header, Body: traffic.NewBody([]byte(`{"things":[1,2]}`), header),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Close()
+	return err
+}
