@@ -73,9 +73,9 @@ func (c *comparer) fieldValues(name string, a, b []string) {
 }
 
 // fields collects the end-to-end fields of a message by canonical name.
-// Content-Length is left out where there is a body: that is compared itself, and
-// whether its length was announced is a matter of the connection. Without one it
-// tells the length of what a HEAD request asks about. A Date that is an HTTP date is always different and left out.
+// Content-Length is left out where it only repeats the length of the body: the
+// body is compared itself, and whether its length was announced is a matter of
+// the connection. A Date that is an HTTP date is always different and left out.
 func fields(m message, cookie string, ignored []string) map[string][]string {
 	out := make(map[string][]string)
 	for _, f := range m.Header.WithoutHopByHop() {
@@ -84,7 +84,7 @@ func fields(m message, cookie string, ignored []string) map[string][]string {
 		if name == cookie || name == "Date" && isHTTPDate(value) {
 			continue
 		}
-		if name == "Content-Length" && (len(m.Body.Raw) > 0 || value == "0") {
+		if name == "Content-Length" && (m.Body.Truncated || value == strconv.Itoa(len(m.Body.Raw))) {
 			continue
 		}
 		if name != "Date" && slices.Contains(ignored, name) {

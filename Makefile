@@ -1,0 +1,59 @@
+# reprise: `make help` lists what can be made. Nothing but Go is needed for
+# demo, test, lint and build; e2e needs Docker, bench names the peers it lacks.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+GO ?= go
+OUT ?= out
+BIN := bin/reprise
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/reprise, static, as it runs in a cluster
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) ./cmd/reprise
+
+.PHONY: demo
+demo: build ## replay the example against itself with some regressions; report in out/demo
+	examples/shop/demo.sh $(BIN) $(OUT)/demo
+
+.PHONY: test
+test: ## all tests that need nothing but Go
+	$(GO) test -race ./...
+	cd examples/shop && $(GO) test -race ./...
+
+.PHONY: e2e
+e2e: build ## the tests on kind and under act; needs Docker
+	REPRISE_E2E=1 REPRISE_BIN=$(abspath $(BIN)) $(GO) test -count=1 -timeout 25m -v ./internal/e2e/... ./internal/cluster/... ./internal/deploy/... ./internal/agent/...
+
+.PHONY: lint
+lint: ## formatting, vet, staticcheck, workflows and shell scripts
+	@unformatted=$$(gofmt -l cmd internal examples); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	cd examples/shop && $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(ACTIONLINT) -shellcheck= .github/workflows/*.yml
+	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files '*.sh') .ci/run; else echo "shellcheck is missing: shell scripts not checked"; fi
+	$(GO) mod tidy -diff
+
+.PHONY: bench
+bench: build ## speed beside its peers, as ratios; ONLY=mock for one room; writes out/bench.json
+	$(GO) run ./internal/bench -only '$(ONLY)' -out $(OUT)/bench.json
+
+.PHONY: golden
+golden: ## rewrite the golden files of the tests
+	$(GO) test ./internal/report/... -update
+
+.PHONY: fuzz
+fuzz: ## fuzz every reader for a short while (FUZZTIME=10s)
+	@for pkg in $$($(GO) list ./internal/...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} $$pkg || exit 1; done; done
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin $(OUT)

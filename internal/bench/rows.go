@@ -1,0 +1,152 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Row is one figure beside a peer's.
+type Row struct {
+	Name      string  `json:"name"` // "capture Inbound/one"
+	Value     float64 `json:"value"`
+	Unit      string  `json:"unit"`
+	Peer      string  `json:"peer"`
+	PeerValue float64 `json:"peer_value"`
+	Ratio     float64 `json:"ratio"`          // Value / PeerValue
+	Goal      string  `json:"goal,omitempty"` // "at most 1.3"; empty when there is none
+	Holds     bool    `json:"holds"`
+}
+
+// us is the element of a benchmark's name that stands for this program.
+const us = "reprise"
+
+// goal bounds the ratio to a peer.
+type goal struct {
+	benchmark, unit, peer string
+	atMost, atLeast       float64
+}
+
+// goals are what the project promises.
+var goals = []goal{
+	{benchmark: "capture Inbound/one", unit: "p50-µs", peer: "httputil", atMost: 1.3},
+	{benchmark: "capture Inbound/many", unit: "exchanges/s", peer: "httputil", atLeast: 1.5},
+	{benchmark: "compare Equal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 20},
+	{benchmark: "compare Unequal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 4},
+	{benchmark: "replay MaxRate", unit: "cpu-µs/req", peer: "vegeta", atMost: 1.0 / 4},
+	{benchmark: "mock Throughput", unit: "req/s", peer: "nginx", atLeast: 0.5},
+	{benchmark: "mock Throughput", unit: "req/s", peer: "wiremock", atLeast: 20},
+	{benchmark: "mock Throughput", unit: "req/s", peer: "mountebank", atLeast: 50},
+	{benchmark: "snapshot Load", unit: "ns/op", peer: "jsonlines", atMost: 1.0 / 5},
+}
+
+var (
+	resultLine = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+(.+)$`)
+	skipLine   = regexp.MustCompile(`^\s*--- SKIP: Benchmark(\S+)`)
+	reasonLine = regexp.MustCompile(`^\s+\S+_test\.go:\d+: (.*)$`)
+)
+
+// parse adds the figures of one run of a test binary to samples, by
+// "name unit", and returns the benchmarks that were skipped, with the reason.
+func parse(text string, samples map[string][]float64) (skipped []string) {
+	waiting := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if m := skipLine.FindStringSubmatch(line); m != nil {
+			waiting = m[1]
+			continue
+		}
+		if m := reasonLine.FindStringSubmatch(line); m != nil && waiting != "" {
+			skipped = append(skipped, waiting+": "+m[1])
+			waiting = ""
+			continue
+		}
+		m := resultLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		fields := strings.Fields(m[2])
+		for i := 0; i+1 < len(fields); i += 2 {
+			if v, err := strconv.ParseFloat(fields[i], 64); err == nil {
+				key := m[1] + " " + fields[i+1]
+				samples[key] = append(samples[key], v)
+			}
+		}
+	}
+	return skipped
+}
+
+// pair makes a row of every figure of ours that a peer has too.
+func pair(room string, samples map[string][]float64) []Row {
+	var rows []Row
+	for key, ours := range samples {
+		name, unit, _ := strings.Cut(key, " ")
+		elements := strings.Split(name, "/")
+		at := slices.Index(elements, us)
+		if at < 0 || unit == "B/op" || unit == "MB/s" {
+			continue
+		}
+		for other, theirs := range samples {
+			peer, ok := sibling(elements, at, other, unit)
+			if !ok {
+				continue
+			}
+			row := Row{
+				Name: room + " " + strings.Join(slices.Delete(slices.Clone(elements), at, at+1), "/"),
+				Unit: unit, Peer: peer, Value: median(ours), PeerValue: median(theirs),
+			}
+			row.Ratio = row.Value / row.PeerValue
+			if math.IsNaN(row.Ratio) || math.IsInf(row.Ratio, 0) {
+				continue // neither allocates, or the peer does not
+			}
+			row.judge()
+			rows = append(rows, row)
+		}
+	}
+	slices.SortFunc(rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Unit, b.Unit), cmp.Compare(a.Peer, b.Peer))
+	})
+	return rows
+}
+
+// sibling reports whether other is the same figure of a peer, and whose.
+func sibling(elements []string, at int, other, unit string) (string, bool) {
+	name, otherUnit, _ := strings.Cut(other, " ")
+	theirs := strings.Split(name, "/")
+	if otherUnit != unit || len(theirs) != len(elements) || theirs[at] == us {
+		return "", false
+	}
+	for i := range elements {
+		if i != at && elements[i] != theirs[i] {
+			return "", false
+		}
+	}
+	return theirs[at], true
+}
+
+// judge compares the ratio with the goal for it, if there is one.
+func (r *Row) judge() {
+	r.Holds = true
+	for _, g := range goals {
+		if g.benchmark != r.Name || g.unit != r.Unit || g.peer != r.Peer {
+			continue
+		}
+		if g.atMost > 0 {
+			r.Goal, r.Holds = fmt.Sprintf("at most %.3g", g.atMost), r.Ratio <= g.atMost
+		} else {
+			r.Goal, r.Holds = fmt.Sprintf("at least %.3g", g.atLeast), r.Ratio >= g.atLeast
+		}
+	}
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
