@@ -156,7 +156,6 @@ func (f *forge) annotate(doc *report.Document) {
 	f.runner.Annotate(github.LevelError, "reprise: "+oneLine(doc.Service), doc.Annotations()...)
 }
 
-
 // outputs are set on every way out. None holds anything of the traffic.
 func (f *forge) outputs(p *project, doc *report.Document, posted github.Posted) [][2]string {
 	responses, slower := 0, 0
