@@ -146,9 +146,7 @@ Exit codes: 0 the gates hold or the run could not tell, 1 a gate failed,
 		return &failure{code: exitConfig, err: err, hint: cmd.CommandPath() + " --help lists the flags"}
 	})
 	root.AddCommand(newRun(s), newRecord(s), newMock(s), newCleanup(s), newVersion())
-	for _, cmd := range root.Commands() {
-		asInput(cmd)
-	}
+	asInput(root)
 	return root
 }
 

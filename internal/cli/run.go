@@ -69,6 +69,9 @@ func runOnce(ctx context.Context, s Surroundings, p *project, forge *forge) erro
 	telling, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 	defer cancel()
 	doc := newDocument(p, outcome, runErr)
+	if runErr != nil && ctx.Err() == nil {
+		printError(s.Stderr, runErr)
+	}
 	told := tell(telling, s, p, forge, doc)
 	return errors.Join(told, exitError(ctx, doc, runErr))
 }
