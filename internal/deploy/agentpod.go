@@ -1,0 +1,149 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// agentLabel is on the pods of agents, so that they are not taken for pods of
+// the service.
+const agentLabel = "reprise.dev/agent"
+
+// Agent describes a pod that runs reprise itself.
+type Agent struct {
+	Namespace string
+	Name      string // of the pod, and the value of its label
+	Image     string
+	Args      []string
+	// Env is passed as it is; Secret through a Secret. AddressEnv, if set, names
+	// the variable that gets the pod's own address.
+	Env        map[string]string
+	Secret     map[string]string
+	AddressEnv string
+}
+
+// Pod is an agent's pod that runs.
+type Pod struct {
+	Namespace string
+	Name      string
+	Address   string // its IP address
+}
+
+// agentTimeout bounds the start of an agent, whose image is on the node.
+const agentTimeout = time.Minute
+
+// StartAgent makes the pod of an agent and waits until it runs and has an
+// address; its API may need some milliseconds more. It fails with a
+// *NotReadyError as soon as the pod cannot start.
+func (k *Kube) StartAgent(ctx context.Context, a Agent) (Pod, error) {
+	if len(a.Secret) > 0 {
+		_, err := k.api.CoreV1().Secrets(a.Namespace).Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: a.Name, Labels: map[string]string{agentLabel: a.Name}},
+			StringData: a.Secret,
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return Pod{}, fmt.Errorf("start agent %s/%s: %w", a.Namespace, a.Name, err)
+		}
+	}
+	if _, err := k.api.CoreV1().Pods(a.Namespace).Create(ctx, a.pod(), metav1.CreateOptions{}); err != nil {
+		return Pod{}, fmt.Errorf("start agent %s/%s: %w", a.Namespace, a.Name, err)
+	}
+	return k.agentRuns(ctx, a)
+}
+
+// agentRuns follows the one pod.
+func (k *Kube) agentRuns(ctx context.Context, a Agent) (Pod, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, agentTimeout, errSlow)
+	defer cancel()
+	fail := func(err error) (Pod, error) {
+		var stuck *NotReadyError
+		if errors.Is(context.Cause(ctx), errSlow) {
+			stuck = &NotReadyError{Namespace: a.Namespace, Pod: a.Name, Reason: "NotReady", Message: "not running within " + agentTimeout.String()}
+		}
+		if errors.As(err, &stuck) || stuck != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			k.evidence(ctx, stuck)
+			err = stuck
+		}
+		return Pod{}, fmt.Errorf("start agent %s/%s: %w", a.Namespace, a.Name, err)
+	}
+	for {
+		// Without a resource version the watch begins with what there is.
+		pods, err := k.api.CoreV1().Pods(a.Namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + a.Name})
+		if err != nil {
+			return fail(err)
+		}
+		for event := range pods.ResultChan() {
+			pod, ok := event.Object.(*corev1.Pod)
+			if !ok || event.Type == watch.Deleted {
+				continue
+			}
+			if stuck := diagnose(pod, time.Now(), false); stuck != nil {
+				pods.Stop()
+				return fail(stuck)
+			}
+			if running(pod) {
+				pods.Stop()
+				return Pod{Namespace: a.Namespace, Name: a.Name, Address: pod.Status.PodIP}, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return fail(ctx.Err())
+		}
+	}
+}
+
+func running(p *corev1.Pod) bool {
+	if p.Status.PodIP == "" || len(p.Status.ContainerStatuses) == 0 {
+		return false
+	}
+	return p.Status.ContainerStatuses[0].State.Running != nil
+}
+
+// pod is the manifest of the agent. It asks for no privilege, so that a
+// namespace under the restricted pod security standard takes it; the ports
+// below 1024 are opened to it by a sysctl that Kubernetes counts as safe.
+func (a Agent) pod() *corev1.Pod {
+	env := []corev1.EnvVar{}
+	for name, value := range a.Env {
+		env = append(env, corev1.EnvVar{Name: name, Value: value})
+	}
+	for name := range a.Secret {
+		env = append(env, corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+			LocalObjectReference: corev1.LocalObjectReference{Name: a.Name}, Key: name,
+		}}})
+	}
+	if a.AddressEnv != "" {
+		env = append(env, corev1.EnvVar{Name: a.AddressEnv, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}})
+	}
+	yes, no, user, grace := true, false, int64(65532), int64(1)
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: a.Name, Namespace: a.Namespace, Labels: map[string]string{agentLabel: a.Name}},
+		Spec: corev1.PodSpec{
+			RestartPolicy:                 corev1.RestartPolicyNever, // its state would be gone
+			AutomountServiceAccountToken:  &no,
+			EnableServiceLinks:            &no,
+			TerminationGracePeriodSeconds: &grace,
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+				Sysctls:        []corev1.Sysctl{{Name: "net.ipv4.ip_unprivileged_port_start", Value: "0"}},
+			},
+			Containers: []corev1.Container{{
+				Name: "agent", Image: a.Image, ImagePullPolicy: corev1.PullIfNotPresent, Args: a.Args, Env: env,
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+				TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+			}},
+		},
+	}
+}
