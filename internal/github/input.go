@@ -18,11 +18,10 @@ type Kind int
 const (
 	KindText     Kind = iota
 	KindLines         // a list, one a line; becomes a flag for each
-	KindWords         // a list of known words, separated by commas or lines
+	KindWords         // a list of known words, separated by commas or lines; becomes a flag for each
 	KindWord          // one of Words
 	KindNumber        // a whole number that is not negative
 	KindDuration      // 90s, 15m
-	KindShare         // 10%
 )
 
 // Input is one input of the action and the flag of the same name.
@@ -30,37 +29,37 @@ type Input struct {
 	Name  string
 	Kind  Kind
 	Words []string
-	// Path says that the value names a file or directory.
-	Path bool
 }
 
 // Inputs are the inputs that become flags of reprise run, in the order of
-// action.yml. Those of the launcher (binary, download-url, github-token,
-// working-directory, mode, report) are not among them.
+// action.yml. Those that are no flags (mode, report, github-token,
+// working-directory, binary, download-url) are not among them.
 func Inputs() []Input {
 	return []Input{
-		{Name: "config", Path: true},
+		{Name: "config"},
 		{Name: "service"},
-		{Name: "snapshot", Path: true},
-		{Name: "target", Kind: KindWord, Words: []string{"kind", "kubernetes", "process"}},
-		{Name: "chart", Path: true},
+		{Name: "snapshot"},
+		{Name: "target", Kind: KindWord, Words: []string{"kind", "process", "kubernetes"}},
+		{Name: "base-ref"},
+		{Name: "fail-on", Kind: KindWords, Words: []string{"response", "outbound", "crash", "latency", "resource", "inconclusive", "assisted", "never"}},
+		{Name: "thresholds", Kind: KindLines},
+		{Name: "routes", Kind: KindLines},
+		{Name: "chart"},
+		{Name: "chart-service"},
 		{Name: "values", Kind: KindLines},
 		{Name: "set", Kind: KindLines},
-		{Name: "base-ref"},
-		{Name: "fail-on", Kind: KindWords, Words: []string{"response", "outbound", "crash", "latency", "resource", "inconclusive", "never"}},
 		{Name: "node-image"},
-		{Name: "kubeconfig", Path: true},
+		{Name: "kubeconfig"},
 		{Name: "context"},
 		{Name: "namespace"},
-		{Name: "timeout", Kind: KindDuration},
-		{Name: "output-dir", Path: true},
-		{Name: "comment", Kind: KindWord, Words: []string{"auto", "always", "on-failure", "never"}},
-		{Name: "comment-key"},
-		{Name: "routes", Kind: KindLines},
-		{Name: "rounds", Kind: KindNumber},
 		{Name: "latency-budget", Kind: KindDuration},
+		{Name: "latency-max-rounds", Kind: KindNumber},
+		{Name: "timeout", Kind: KindDuration},
+		{Name: "output-dir"},
 		{Name: "keep", Kind: KindWord, Words: []string{"never", "on-failure", "always"}},
 		{Name: "seed", Kind: KindNumber},
+		{Name: "comment", Kind: KindWord, Words: []string{"auto", "always", "on-failure", "never"}},
+		{Name: "comment-key"},
 	}
 }
 
@@ -102,6 +101,27 @@ func ReadInputs(getenv func(string) string, inputs []Input) ([]Given, error) {
 	return given, errors.Join(mistakes...)
 }
 
+// ActionMarker is the environment variable that action.yml sets to "true", so
+// that the command knows to read inputs.
+const ActionMarker = "REPRISE_ACTION"
+
+// InAction reports whether the process was started by the action.
+func InAction(getenv func(string) string) bool { return getenv(ActionMarker) == "true" }
+
+// TokenVariables are the environment variables that may hold a token, the first
+// one given wins. They must not reach the service, its build or its chart.
+var TokenVariables = [...]string{"REPRISE_GITHUB_TOKEN", "GITHUB_TOKEN"}
+
+// Token returns the token for the API, or "".
+func Token(getenv func(string) string) string {
+	for _, name := range TokenVariables {
+		if t := strings.TrimSpace(getenv(name)); t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
 // Flags writes given inputs as arguments for reprise run.
 func Flags(given []Given) []string {
 	var args []string
@@ -127,7 +147,7 @@ func (in Input) parse(text string) ([]string, error) {
 				return nil, err
 			}
 		}
-		return []string{strings.Join(words, ",")}, nil
+		return words, nil
 	}
 	if strings.ContainsAny(text, "\n\r") {
 		return nil, errors.New("has more than one line; give one value")
@@ -144,11 +164,6 @@ func (in Input) parse(text string) ([]string, error) {
 	case KindDuration:
 		if d, err := time.ParseDuration(text); err != nil || d <= 0 {
 			return nil, fmt.Errorf("%q is not a duration, as in 90s or 15m", cut(text))
-		}
-	case KindShare:
-		n, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
-		if err != nil || n < 0 || !strings.HasSuffix(text, "%") {
-			return nil, fmt.Errorf("%q is not a share, as in 10%%", cut(text))
 		}
 	}
 	return []string{text}, nil

@@ -11,14 +11,14 @@ import (
 func TestReadInputs(t *testing.T) {
 	given, err := github.ReadInputs(env(
 		"INPUT_SERVICE", " shop ", "INPUT_VALUES", "a.yaml\n\n  b.yaml\r\n", "INPUT_FAIL-ON", "response, crash\noutbound",
-		"INPUT_TIMEOUT", "15m", "INPUT_ROUNDS", "12", "INPUT_TARGET", "process", "INPUT_SNAPSHOT", "", "INPUT_COMMENT_KEY", "leg-1",
+		"INPUT_TIMEOUT", "15m", "INPUT_LATENCY-MAX-ROUNDS", "12", "INPUT_TARGET", "process", "INPUT_SNAPSHOT", "", "INPUT_COMMENT_KEY", "leg-1",
 	), github.Inputs())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Join(github.Flags(given), " ")
 	// comment-key came with an underscore, as from a shell that drops hyphens.
-	want := "--service=shop --target=process --values=a.yaml --values=b.yaml --fail-on=response,crash,outbound --timeout=15m --comment-key=leg-1 --rounds=12"
+	want := "--service=shop --target=process --fail-on=response --fail-on=crash --fail-on=outbound --values=a.yaml --values=b.yaml --latency-max-rounds=12 --timeout=15m --comment-key=leg-1"
 	if got != want {
 		t.Errorf("flags\n%s, want\n%s", got, want)
 	}
@@ -26,16 +26,16 @@ func TestReadInputs(t *testing.T) {
 
 func TestReadInputsSaysAllMistakes(t *testing.T) {
 	given, err := github.ReadInputs(env(
-		"INPUT_FAIL-ON", "respnse", "INPUT_TARGET", "Kind", "INPUT_TIMEOUT", "15", "INPUT_ROUNDS", "-1", "INPUT_SERVICE", "a\nb",
+		"INPUT_FAIL-ON", "respnse", "INPUT_TARGET", "Kind", "INPUT_TIMEOUT", "15", "INPUT_LATENCY-MAX-ROUNDS", "-1", "INPUT_SERVICE", "a\nb",
 		"INPUT_KEEP", "sometimes", "INPUT_NAMESPACE", "a\x00b", "INPUT_SEED", "7",
 	), github.Inputs())
 	want := []string{
-		`input fail-on: "respnse" is not one of response, outbound, crash, latency, resource, inconclusive, never; did you mean "response"?`,
+		`input fail-on: "respnse" is not one of response, outbound, crash, latency, resource, inconclusive, assisted, never; did you mean "response"?`,
 		`input keep: "sometimes" is not one of never, on-failure, always`,
+		`input latency-max-rounds: "-1" is not a whole number, as in 12`,
 		`input namespace: holds a control character; remove it`,
-		`input rounds: "-1" is not a whole number, as in 12`,
 		`input service: has more than one line; give one value`,
-		`input target: "Kind" is not one of kind, kubernetes, process; did you mean "kind"?`,
+		`input target: "Kind" is not one of kind, process, kubernetes; did you mean "kind"?`,
 		`input timeout: "15" is not a duration, as in 90s or 15m`,
 	}
 	if err == nil {
