@@ -201,7 +201,7 @@ func (j *judge) sighting(u *unit, d compare.Difference) sighting {
 // agrees reports whether head answers as recorded at the place of d.
 func (j *judge) agrees(u *unit, d compare.Difference) bool {
 	if !u.drifted {
-		u.drift, u.drifted = u.compare(u.recorded, u.head, j.opts.Compare), true
+		u.drift, u.drifted = u.compare(u.recorded, u.head, j.opts.comparing(u.endpoint)), true
 	}
 	for _, r := range u.drift {
 		if d.Path.Within(r.Path) || r.Path.Within(d.Path) {

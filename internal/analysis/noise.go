@@ -50,9 +50,10 @@ func newJudge(units []*unit, redacted []traffic.Pattern, opts Options) *judge {
 	j := &judge{units: units, places: make(map[place]*evidence), opts: opts}
 	compared := make(map[[2]string]int)
 	for _, u := range units {
-		u.noise = u.compare(u.base, u.control, opts.Compare)
-		u.change = u.compare(u.base, u.head, opts.Compare)
-		u.stale = slices.DeleteFunc(u.compare(u.recorded, u.base, opts.Compare), func(d compare.Difference) bool {
+		rules := opts.comparing(u.endpoint)
+		u.noise = u.compare(u.base, u.control, rules)
+		u.change = u.compare(u.base, u.head, rules)
+		u.stale = slices.DeleteFunc(u.compare(u.recorded, u.base, rules), func(d compare.Difference) bool {
 			return !d.Change.Structural() && slices.ContainsFunc(redacted, func(p traffic.Pattern) bool { return p.Covers(d.Path) })
 		})
 		if u.control != nil {

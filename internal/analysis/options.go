@@ -4,24 +4,35 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// GateInconclusive is the entry of [Options.FailOn] that makes an inconclusive
-// run fail.
-const GateInconclusive = "inconclusive"
+// The entries of [Options.FailOn] that are no kinds of findings.
+const (
+	GateInconclusive = "inconclusive" // a run that could not tell fails
+	GateAssisted     = "assisted"     // a run that rests on guessed answers fails
+	GateNever        = "never"        // nothing fails; it stands alone
+)
 
 // Options are the user's say about the verdict. The zero value has the
 // documented defaults.
 type Options struct {
-	// FailOn names what makes the verdict fail: kinds of findings and
-	// "inconclusive". Nil means response, outbound and crash; an empty list
-	// means nothing does.
+	// FailOn names what makes the verdict fail: see [Gates]. Nil means
+	// response, outbound and crash; an empty list means nothing does.
 	FailOn []string
-	// Compare holds the rules of comparison.
+	// Compare holds the rules of comparison, Ignore those that may be for one
+	// endpoint only.
 	Compare compare.Options
+	Ignore  []Ignore
+	// Thresholds must hold; one that does not fails the run.
+	Thresholds []Threshold
+	// Accepts are changes that were agreed to. Now tells which have expired;
+	// with the zero time none has.
+	Accepts []Accept
+	Now     time.Time
 	// Router names endpoints and call routes; nil has no templates.
 	Router *traffic.Router
 	// Latency bounds what counts as a change of speed.
@@ -52,7 +63,7 @@ var defaultFailOn = []string{string(KindResponse), string(KindOutbound), string(
 
 // Gates lists what FailOn may name.
 func Gates() []string {
-	return []string{string(KindResponse), string(KindOutbound), string(KindCrash), string(KindLatency), string(KindResource), GateInconclusive}
+	return []string{string(KindResponse), string(KindOutbound), string(KindCrash), string(KindLatency), string(KindResource), GateInconclusive, GateAssisted, GateNever}
 }
 
 // Validate reports the first setting that cannot be meant.
@@ -60,6 +71,19 @@ func (o Options) Validate() error {
 	for _, name := range o.FailOn {
 		if !slices.Contains(Gates(), name) {
 			return fmt.Errorf("fail-on: %q is not known; use %s", name, strings.Join(Gates(), ", "))
+		}
+	}
+	if slices.Contains(o.FailOn, GateNever) && len(o.FailOn) > 1 {
+		return fmt.Errorf("fail-on: never stands alone; remove it or the others")
+	}
+	for i, rule := range o.Ignore {
+		if s := rule.Address.String(); s == "" || s == "**" {
+			return fmt.Errorf("ignore[%d]: %q hides everything; name a place", i, s)
+		}
+	}
+	for _, a := range o.Accepts {
+		if err := a.Validate(); err != nil {
+			return err
 		}
 	}
 	for _, f := range []struct {
@@ -82,6 +106,9 @@ func (o Options) Validate() error {
 func (o Options) withDefaults() Options {
 	if o.FailOn == nil {
 		o.FailOn = defaultFailOn
+	}
+	if o.Compare.Tally == nil {
+		o.Compare.Tally = new(compare.Tally)
 	}
 	l := &o.Latency
 	for _, d := range []struct {

@@ -88,6 +88,8 @@ type Finding struct {
 
 	// Detail is one sentence for people, e.g. "3 calls became 12 (4 times)".
 	Detail string `json:"detail,omitempty"`
+	// Accepted is set when people agreed to the change; it does not gate then.
+	Accepted *AcceptedBy `json:"accepted,omitempty"`
 	// Consequences are differences that follow from this one and are not
 	// findings of their own.
 	Consequences []Consequence `json:"consequences,omitempty"`
@@ -235,4 +237,9 @@ type Result struct {
 	// Stale is the share of exchanges whose base answer no longer matches the
 	// recording.
 	Stale float64 `json:"stale"`
+	// Thresholds says of each threshold whether it holds.
+	Thresholds []ThresholdResult `json:"thresholds,omitempty"`
+	// Warnings are sentences about rules and acceptances that match nothing,
+	// have expired, or match too much.
+	Warnings []string `json:"warnings,omitempty"`
 }

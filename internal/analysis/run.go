@@ -37,7 +37,9 @@ func Run(in Input, opts Options) Result {
 	result.Endpoints, result.Latency = r.latency()
 	result.Findings = append(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall)...)
 	r.gate(result.Findings)
+	result.Warnings = append(r.accept(result.Findings), r.ruleWarnings()...)
 	order(result.Findings)
+	result.Thresholds = r.thresholds(&result)
 	result.Verdict, result.Reason = r.verdict(&result)
 	return result
 }

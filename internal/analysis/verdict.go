@@ -20,6 +20,14 @@ func (r *run) verdict(result *Result) (Verdict, string) {
 	if len(gating) > 0 {
 		return Fail, failReason(gating)
 	}
+	for _, t := range result.Thresholds {
+		if !t.Holds {
+			return Fail, t.sentence()
+		}
+	}
+	if n := r.guessed(); n > 0 && slices.Contains(r.opts.FailOn, GateAssisted) {
+		return Fail, fmt.Sprintf("%s of head %s answered by a guess.", plural(n, "call"), was(n))
+	}
 	if why := r.doubt(result); why != "" {
 		if slices.Contains(r.opts.FailOn, GateInconclusive) {
 			return Fail, why
@@ -48,6 +56,33 @@ func (r *run) doubt(result *Result) string {
 		return "Latency could not be judged: " + result.Latency.Note + "."
 	}
 	return ""
+}
+
+// sentence quotes a threshold that does not hold.
+func (t ThresholdResult) sentence() string {
+	where := ""
+	if t.Endpoint != "" && !strings.HasPrefix(t.Threshold, t.Endpoint) {
+		where = " for " + t.Endpoint
+	}
+	return fmt.Sprintf("The threshold %q does not hold%s: it is %s.", t.Threshold, where, t.Value)
+}
+
+// guessed counts the calls of head that were answered by a guess.
+func (r *run) guessed() int {
+	n := 0
+	for _, x := range r.in.Head.Outbound {
+		if x != nil && x.Match != nil && x.Match.Tier.Assisted() {
+			n++
+		}
+	}
+	return n
+}
+
+func was(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
 }
 
 func failReason(gating []Finding) string {
