@@ -57,6 +57,7 @@ func TestMistakes(t *testing.T) {
 		{"chart: x\nfail-on: [never, crash]", "reprise.yaml:2: fail-on: never stands alone", "a contradiction"},
 		{"target: process", "reprise.yaml: process.command: missing", "what the target needs"},
 		{"{}", "reprise.yaml: chart: missing; target kind needs", "the default target needs a chart"},
+		{"chart: x\nthresholds: ['p90 < 150']", "reprise.yaml:2: thresholds[0]: threshold \"p90 < 150\": p90 takes a time in us, ms or s; the unit must stand at character 10", "a threshold without a unit"},
 		{"chart: x\nroutes: [orders]", "reprise.yaml:2: routes: route \"orders\" must start with /", "a template"},
 		{"chart: x\nlatency: {pairs: 1}", "reprise.yaml:2: latency.pairs: 1 is too small; the least is 10", "a number"},
 		{"replay: {jwt: [{kei: a}]}", "reprise.yaml:1: replay.jwt[0].kei: unknown key; did you mean replay.jwt[0].key?", "in a structure of another room"},

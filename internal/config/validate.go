@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -40,6 +41,11 @@ func (c *Config) Validate() error {
 	}
 	if _, err := traffic.NewRouter(c.Routes); err != nil {
 		wrong("routes", "%v", err)
+	}
+	for i, text := range c.Thresholds {
+		if _, err := analysis.ParseThreshold(text); err != nil {
+			wrong(fmt.Sprintf("thresholds[%d]", i), "%v", err)
+		}
 	}
 	for _, n := range []struct {
 		key      string
