@@ -119,6 +119,7 @@ type run struct {
 	authority *authority.Authority
 	recorded  []*traffic.Exchange
 	recording Recording
+	redacted  []traffic.Pattern // places at which it holds pseudonyms
 	base      source.Commit
 	head      source.Commit
 	projects  map[Arm]string // the project's directory in each version

@@ -38,6 +38,7 @@ func (r *run) readSnapshot(ctx context.Context) error {
 	r.recording = Recording{Name: m.Name, Digest: m.Digest, RecordedAt: m.RecordedFrom, Inbound: m.Inbound, Outbound: m.Outbound}
 	for _, change := range m.Redactions {
 		r.recording.Redacted += change.Count
+		r.redacted = append(r.redacted, change.Path)
 	}
 	if m.Inbound == 0 {
 		return badInput(stage, fmt.Errorf("snapshot %s holds no inbound exchange; record some traffic first", r.options.Snapshot))
@@ -198,7 +199,7 @@ func (r *run) judge(ctx context.Context) error {
 // input is what the analysis gets, whole or up to where the run was stopped.
 func (r *run) input() analysis.Input {
 	in := analysis.Input{
-		Recorded: r.recorded, Rounds: r.rounds, Seed: r.options.Seed, Stopped: r.stopped,
+		Recorded: r.recorded, Redacted: r.redacted, Rounds: r.rounds, Seed: r.options.Seed, Stopped: r.stopped,
 		Base: r.seen[Base].observation(), Control: r.seen[Control].observation(), Head: r.seen[Head].observation(),
 	}
 	for _, arm := range arms {
