@@ -1,0 +1,188 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/cli"
+	"github.com/reprise-ci/reprise/internal/report"
+)
+
+// TestMain lets the test binary be the command "reprise" for the tests, so that
+// nothing has to be built first. REPRISE_BIN names a binary to be used instead.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"reprise": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(ctx, stop)
+		os.Exit(cli.Run(ctx, os.Args[1:], cli.System()))
+	}})
+}
+
+// everything reports whether the tests that take minutes are wanted too.
+func everything() bool { return os.Getenv("REPRISE_E2E") != "" }
+
+// TestRegressionsAreFound runs the example against itself with each patch, as
+// local processes, and wants exactly the findings that the patch names.
+func TestRegressionsAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the service")
+	}
+	for _, r := range regressions(t) {
+		t.Run(r.name, func(t *testing.T) {
+			// Latency is measured with the machine to itself: parallel tests
+			// begin when the others have ended.
+			var args []string
+			switch {
+			case r.slows() && !everything():
+				t.Skip("measures for a minute; set REPRISE_E2E=1 to do so")
+			case !r.slows() && !(r.name == "harmless" && everything()):
+				args = []string{"--latency-off"}
+				t.Parallel()
+			}
+			document, code := run(t, newRepository(t, r), args...)
+			check(t, document, code, r.expect)
+		})
+	}
+}
+
+// newRepository makes a repository whose main branch is the example, and whose
+// current branch has the given patches on top.
+func newRepository(t *testing.T, patches ...regression) string {
+	t.Helper()
+	dir := t.TempDir()
+	copyShop(t, dir)
+	if err := os.CopyFS(filepath.Join(dir, "snapshots", "shop"), os.DirFS("../../snapshots/shop")); err != nil {
+		t.Fatal(err)
+	}
+	git := func(args ...string) { command(t, dir, "git", args...) }
+	git("init", "-q", "-b", "main")
+	git("config", "user.name", "test")
+	git("config", "user.email", "test@example.com")
+	git("add", "-A")
+	git("commit", "-qm", "The shop as it is")
+	git("switch", "-qc", "change")
+	for _, p := range patches {
+		git("apply", p.path)
+	}
+	git("commit", "-qam", "The shop with a change", "--allow-empty")
+	return dir
+}
+
+// run runs reprise in a repository and returns its report and exit code.
+func run(t *testing.T, repository string, args ...string) (*report.Document, int) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	args = append([]string{
+		"run", "--config", "examples/shop/reprise.yaml", "--target", "process",
+		"--base-ref", "main", "--output-dir", out, "--seed", "1", "--comment", "never",
+	}, args...)
+	log, code := reprise(t, repository, args...)
+	f, err := os.Open(filepath.Join(out, "report.json"))
+	if err != nil {
+		t.Fatalf("%v; exit code %d\n%s", err, code, log)
+	}
+	defer f.Close()
+	document, err := report.ReadJSON(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"report.md", "report.html", "junit.xml"} {
+		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if t.Failed() || document.Verdict == analysis.Error {
+		t.Logf("exit code %d\n%s", code, log)
+	}
+	return document, code
+}
+
+// reprise runs the command in dir and returns all it printed, and its exit code.
+func reprise(t *testing.T, dir string, args ...string) (string, int) {
+	t.Helper()
+	name := os.Getenv("REPRISE_BIN")
+	if name == "" {
+		name = "reprise"
+	}
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = dir
+	cmd.Env = environment(t)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 20 * time.Second
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// environment is that of the tests without what would make reprise believe
+// that it runs as an action.
+func environment(t *testing.T) []string {
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool {
+		for _, prefix := range []string{"GITHUB_", "INPUT_", "ACTIONS_", "RUNNER_", "REPRISE_", "ACT=", "CI="} {
+			if strings.HasPrefix(e, prefix) {
+				return true
+			}
+		}
+		return false
+	})
+	return append(env, "TMPDIR="+t.TempDir(), "GOWORK=off", "GOFLAGS=", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+}
+
+// check wants one finding with cause head for each expectation and no other,
+// no finding at all where none is expected, and the verdict and the exit code
+// that follow.
+func check(t *testing.T, d *report.Document, code int, expect []expectation) {
+	t.Helper()
+	left := slices.Clone(expect)
+	gates := false
+	for _, f := range d.Findings {
+		gates = gates || f.Gates
+		if f.Cause != analysis.CauseHead && len(expect) > 0 {
+			continue
+		}
+		i := slices.IndexFunc(left, func(e expectation) bool { return f.Cause == analysis.CauseHead && e.matches(f) })
+		if i < 0 {
+			t.Errorf("not expected: %s", describe(f))
+			continue
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	for _, e := range left {
+		if !e.Optional {
+			t.Errorf("missing: %s", e)
+		}
+	}
+	wantCode, wantVerdict := 0, analysis.Pass
+	if slices.ContainsFunc(expect, func(e expectation) bool { return e.Kind != analysis.KindLatency }) {
+		wantCode, wantVerdict = 1, analysis.Fail
+	}
+	if d.Verdict != wantVerdict || code != wantCode || gates != (wantCode == 1) {
+		t.Errorf("verdict %s (%s), exit code %d, gates %v; want %s and %d", d.Verdict, d.Reason, code, gates, wantVerdict, wantCode)
+	}
+	if t.Failed() {
+		for _, f := range d.Findings {
+			t.Logf("%s", describe(f))
+		}
+	}
+}
+
+func describe(f analysis.Finding) string {
+	return fmt.Sprintf("%s %s cause=%s change=%s endpoint=%q call=%q address=%q %d of %d: %s (recorded %q base %q head %q), %d consequences",
+		f.ID, f.Kind, f.Cause, f.Change, f.Endpoint, f.Call, f.Address, f.Count, f.Of, f.Detail, f.Recorded, f.Base, f.Head, len(f.Consequences))
+}
