@@ -9,6 +9,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // conn is one client connection that speaks HTTP/1.1. It serves one request at
@@ -48,7 +50,7 @@ func (e *Engine) dialRaw(ctx context.Context, t Target, protocol string) (net.Co
 		config = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(t.Addr)
+		config.ServerName, _ = traffic.SplitAuthority(t.host())
 	}
 	config.NextProtos = []string{protocol}
 	secure := tls.Client(nc, config)

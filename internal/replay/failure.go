@@ -30,6 +30,9 @@ func (e *requestError) Error() string { return "request cannot be sent: " + e.wh
 // failureOf names an error as a client would see it. ctx is the context of the
 // run: once it has ended, every failure is its doing.
 func failureOf(ctx context.Context, err error) traffic.Failure {
+	if err == nil { // first, so that the usual case allocates nothing
+		return traffic.FailureNone
+	}
 	var (
 		protocol *protocolError
 		request  *requestError
@@ -37,8 +40,6 @@ func failureOf(ctx context.Context, err error) traffic.Failure {
 		netErr   net.Error
 	)
 	switch {
-	case err == nil:
-		return traffic.FailureNone
 	case ctx.Err() != nil:
 		return traffic.FailureCanceled
 	case errors.As(err, &protocol), errors.As(err, &request):

@@ -72,6 +72,8 @@ type Target struct {
 	Arm string
 	// Addr is host:port.
 	Addr string
+	// Host is the authority for Host and TLS; empty means Addr.
+	Host string
 	TLS  bool
 	// Mock is told which lanes are active; nil when there is none.
 	Mock Lanes
@@ -85,6 +87,13 @@ func (t Target) validate() error {
 		return fmt.Errorf("address of arm %s: %w", t.Arm, err)
 	}
 	return nil
+}
+
+func (t Target) host() string {
+	if t.Host != "" {
+		return t.Host
+	}
+	return t.Addr
 }
 
 func (t Target) scheme() string {

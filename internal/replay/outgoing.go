@@ -13,7 +13,7 @@ import (
 // shares the body of req.
 func (e *Engine) outgoing(t Target, req *traffic.Request, mark traffic.Mark) (traffic.Request, error) {
 	out := traffic.Request{
-		Method: req.Method, Scheme: t.scheme(), Authority: t.Addr, Target: req.Target,
+		Method: req.Method, Scheme: t.scheme(), Authority: t.host(), Target: req.Target,
 		Proto: "HTTP/1.1", Body: req.Body, Trailer: req.Trailer,
 	}
 	if out.Target == "" {
