@@ -46,6 +46,9 @@ var errAborted = errors.New("the recorded call broke off")
 func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) error {
 	if o.entry == none {
 		response := missResponse(rec.x)
+		if rec.x.Request.Proto == "HTTP/2.0" && isGRPC(mediaType(rec.x.Request.Header.Get("Content-Type"))) {
+			response = grpcMiss(rec.x)
+		}
 		err := send(w, &rec.x.Request, response)
 		rec.finish(response, failureOf(err), time.Since(began), time.Since(began))
 		return err
@@ -103,13 +106,22 @@ func (m *Mock) pace(w responder, rec *record, response *traffic.Response, record
 	if err := w.begin(&rec.x.Request, response); err != nil {
 		return first, err
 	}
-	if err := w.flush(); err != nil {
-		return first, err
+	pieces := piecesOf(response)
+	for i, piece := range pieces {
+		if err := w.flush(); err != nil {
+			return first, err
+		}
+		// The recording does not say when each piece came: they are spread
+		// evenly, the last one at the end.
+		due := recorded.FirstByte + (recorded.Duration-recorded.FirstByte)*time.Duration(i+1)/time.Duration(len(pieces))
+		if err := m.wait(w.context(), began, scale, due); err != nil {
+			return first, err
+		}
+		if err := w.write(piece); err != nil {
+			return first, err
+		}
 	}
-	if err := m.wait(w.context(), began, scale, recorded.Duration); err != nil {
-		return first, err
-	}
-	return first, rest(w, response)
+	return first, w.end(response)
 }
 
 // send writes a whole response.
@@ -120,11 +132,6 @@ func send(w responder, req *traffic.Request, response *traffic.Response) error {
 	if err := w.begin(req, response); err != nil {
 		return err
 	}
-	return rest(w, response)
-}
-
-// rest writes what follows the head.
-func rest(w responder, response *traffic.Response) error {
 	if err := w.write(response.Body.Raw); err != nil {
 		return err
 	}

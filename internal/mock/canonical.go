@@ -37,7 +37,7 @@ const (
 	listEnd kind = ']'
 	text    kind = 's' // a string value
 	number  kind = 'n' // a number, normalised
-	literal kind = 'l' // true, false or null
+	literal kind = 'l' // true, false, null, and names that have no class
 	raw     kind = 'r' // bytes that are not looked into
 )
 
@@ -63,7 +63,7 @@ func newCanonicalizer(extra []string) *canonicalizer {
 // form appends the canonical form of a request to dst[:0]. The dependency is
 // the name of the callee after normalisation.
 func (c *canonicalizer) form(dst form, dependency string, req *traffic.Request) form {
-	f := append(dst[:0], token{part, "authority"}, token{text, dependency}, token{part, "method"}, token{text, req.Method}, token{part, "path"})
+	f := append(dst[:0], token{part, "authority"}, token{literal, dependency}, token{part, "method"}, token{literal, req.Method}, token{part, "path"})
 	for segment := range strings.SplitSeq(strings.TrimPrefix(req.Path(), "/"), "/") {
 		f = append(f, token{text, unescape(segment)})
 	}
@@ -74,16 +74,23 @@ func (c *canonicalizer) form(dst form, dependency string, req *traffic.Request) 
 	f = append(f, token{part, "header"})
 	for _, name := range c.headers {
 		for _, value := range req.Header.Values(name) {
+			as := text
+			if slices.Contains(signatureHeaders, name) {
+				as = literal // these name things, which no service makes up
+			}
 			if strings.EqualFold(name, "Content-Type") {
 				if len(req.Body.Raw) == 0 {
 					continue // some clients name a type for no body
 				}
 				value = mediaType(value)
 			}
-			f = append(f, token{member, name}, token{text, value})
+			f = append(f, token{member, name}, token{as, value})
 		}
 	}
 	f = append(f, token{part, "body"})
+	if upgrades(req) { // a conversation, which only begins with the call
+		return f
+	}
 	return appendBody(f, req)
 }
 
@@ -114,13 +121,27 @@ func appendQuery(f form, query string) form {
 			continue
 		}
 		name, value, _ := strings.Cut(piece, "=")
-		pairs = append(pairs, pair{unescapeQuery(name), unescapeQuery(value)})
+		name, value = unescapeQuery(name), unescapeQuery(value)
+		if signingParameters[strings.ToLower(name)] {
+			continue
+		}
+		if name == "query" {
+			if document, ok := normalGraphQL(value); ok {
+				value = document
+			}
+		}
+		pairs = append(pairs, pair{name, value})
 	}
 	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
 	for _, p := range pairs {
 		f = append(f, token{member, p.name}, token{text, p.value})
 	}
 	return f
+}
+
+// signingParameters say who asks and when, in URLs that are signed for AWS.
+var signingParameters = map[string]bool{
+	"x-amz-signature": true, "x-amz-date": true, "x-amz-credential": true, "x-amz-security-token": true,
 }
 
 func unescapeQuery(s string) string {
@@ -139,28 +160,117 @@ func appendBody(f form, req *traffic.Request) form {
 	if len(req.Body.Raw) == 0 {
 		return f
 	}
-	data, err := req.Body.Decoded()
+	contentType := req.Header.Get("Content-Type")
+	if strings.HasPrefix(mediaType(contentType), "application/grpc") {
+		if g, ok := appendGRPC(f, req); ok {
+			return g
+		}
+	}
+	data, err := awsUnchunked(&req.Body).Decoded()
 	if err != nil {
 		return append(f, token{raw, string(req.Body.Raw)})
 	}
-	return appendContent(f, req.Header.Get("Content-Type"), data)
+	return appendContent(f, contentType, data)
 }
 
+// appendContent appends data of a media type.
 func appendContent(f form, contentType string, data []byte) form {
 	media := mediaType(contentType)
+	ok := false
+	g := f
 	switch {
 	case traffic.IsJSON(media) || strings.HasPrefix(media, "application/x-amz-json") || media == "" && looksLikeJSON(data):
-		if g, ok := appendJSON(f, string(data)); ok {
-			return g
+		if g, ok = appendJSON(f, string(data)); ok {
+			normalizeDocuments(g[len(f):])
 		}
+	case media == "application/x-ndjson" || media == "application/jsonl" || media == "application/json-seq":
+		g, ok = appendLines(f, data)
 	case media == "application/x-www-form-urlencoded":
 		return appendQuery(f, string(data))
 	case strings.HasPrefix(media, "multipart/"):
-		if g, ok := appendMultipart(f, contentType, data); ok {
-			return g
-		}
+		g, ok = appendMultipart(f, contentType, data)
+	case media == "application/xml" || media == "text/xml" || strings.HasSuffix(media, "+xml"):
+		g, ok = appendXML(f, string(data))
+	case media == "application/graphql":
+		var document string
+		document, ok = normalGraphQL(string(data))
+		g = append(f, token{text, document})
+	case media == "application/x-protobuf" || media == "application/protobuf":
+		g, ok = appendProto(f, data, 0)
+	}
+	if ok {
+		return g
 	}
 	return append(f, opaque(data))
+}
+
+// appendLines appends one JSON value a line.
+func appendLines(f form, data []byte) (form, bool) {
+	kept := len(f)
+	f = append(f, token{list, ""})
+	for line := range bytes.Lines(data) {
+		if line = bytes.Trim(line, "\x1e \t\r\n"); len(line) == 0 {
+			continue
+		}
+		var ok bool
+		if f, ok = appendJSON(f, string(line)); !ok {
+			return f[:kept], false
+		}
+	}
+	return append(f, token{listEnd, ""}), true
+}
+
+// appendGRPC appends the messages of a stream.
+func appendGRPC(f form, req *traffic.Request) (form, bool) {
+	messages, whole := splitGRPC(req.Body.Raw)
+	if !whole {
+		return f, false
+	}
+	f = append(f, token{list, ""})
+	for _, m := range messages {
+		payload := m.payload()
+		if m.compressed {
+			plain, err := traffic.Body{Raw: payload, Coding: req.Header.Get("Grpc-Encoding")}.Decoded()
+			if err != nil {
+				f = append(f, token{raw, string(payload)})
+				continue
+			}
+			payload = plain
+		}
+		if g, ok := appendProto(f, payload, 0); ok {
+			f = g
+		} else {
+			f = append(f, token{raw, string(payload)})
+		}
+	}
+	return append(f, token{listEnd, ""}), true
+}
+
+// normalizeDocuments writes the GraphQL documents of a JSON body anew: the
+// member "query" of its object, or of the objects in its list.
+func normalizeDocuments(f form) {
+	if len(f) == 0 || f[0].kind != open && f[0].kind != list {
+		return
+	}
+	at := 1 // the depth of the members that count
+	if f[0].kind == list {
+		at = 2
+	}
+	depth := 0
+	for i, t := range f {
+		switch t.kind {
+		case open, list:
+			depth++
+		case shut, listEnd:
+			depth--
+		case member:
+			if depth == at && t.text == "query" && f[i+1].kind == text {
+				if document, ok := normalGraphQL(f[i+1].text); ok {
+					f[i+1].text = document
+				}
+			}
+		}
+	}
 }
 
 func looksLikeJSON(data []byte) bool {

@@ -65,10 +65,41 @@ func wholeClass(s string) string {
 		return "jwt"
 	case len(s) >= 16 && n.hex == len(s) && n.digits > 0 && n.digits < len(s):
 		return "hex" + strconv.Itoa(len(s))
-	case len(s) >= 20 && n.odd == 0 && n.digits > 1 && n.lower > 1 && n.upper > 1:
+	case len(s) >= 20 && n.odd == 0 && n.lower > 1 && n.upper > 1 && drawn(s):
 		return "opaque"
 	}
 	return ""
+}
+
+// drawn reports whether a token looks drawn at random rather than put together
+// from words and a version: digits at several places, and a change between
+// digits, small and capital letters at nearly every second character.
+func drawn(s string) bool {
+	kindOf := func(c byte) int {
+		switch {
+		case c >= '0' && c <= '9':
+			return 1
+		case c >= 'a' && c <= 'z':
+			return 2
+		case c >= 'A' && c <= 'Z':
+			return 3
+		}
+		return 4
+	}
+	runs, changes := 0, 0
+	for i := range len(s) {
+		k, before := kindOf(s[i]), 0
+		if i > 0 {
+			before = kindOf(s[i-1])
+		}
+		if k != before {
+			changes++
+			if k == 1 {
+				runs++
+			}
+		}
+	}
+	return runs > 1 && changes*12 >= len(s)*5
 }
 
 // counts says how many characters of each kind a value has. Hexadecimal ones

@@ -118,6 +118,10 @@ func FuzzForm(f *testing.F) {
 	f.Add("PUT", "/?%zz&=&a", "application/x-www-form-urlencoded", []byte("b=1&a=2&&%"))
 	f.Add("POST", "/up", "multipart/form-data; boundary=xx", []byte("--xx\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.json\"\r\nContent-Type: application/json\r\n\r\n{\"b\":1,\"a\":2}\r\n--xx--\r\n"))
 	f.Add("POST", "/g", "multipart/mixed; boundary=y", []byte("--y\r\n\r\nhalf"))
+	f.Add("POST", "/p.S/M", "application/grpc", []byte("\x00\x00\x00\x00\x08\x0a\x02hi\x18\x01\x0a\x00\x01\x00\x00\x00\x01x"))
+	f.Add("POST", "/soap", "text/xml", []byte(`<a xmlns:x="u" x:b="1"><c>t</c><!-- --></a>`))
+	f.Add("POST", "/graphql", "application/json", []byte(`[{"query":"{ a(s: \"\"\"x\"\"\", n: -1.5e3) ...F } # end"}]`))
+	f.Add("POST", "/bulk", "application/x-ndjson", []byte("{}\n[1]\n\n"))
 	f.Add("POST", "/t", "text/plain", []byte("2026-03-01T12:00:00Z"))
 	f.Fuzz(func(t *testing.T, method, target, contentType string, body []byte) {
 		req := &traffic.Request{Method: method, Scheme: "http", Authority: "dep", Target: target}
@@ -151,6 +155,32 @@ func FuzzForm(f *testing.F) {
 			if again := c.form(nil, "dep", &permuted); !slices.Equal(got, again) {
 				t.Errorf("query %q: %v, sorted %v", query, got, again)
 			}
+		}
+	})
+}
+
+// Frames of any kind are cut without losing or inventing bytes, and what is
+// written unmasked reads back the same.
+func FuzzFrames(f *testing.F) {
+	for _, s := range []string{"\x81\x02hi", "\x81\x82\x01\x02\x03\x04ab", "\x89\x00\x01\x01a\x80\x01b\x88\x02\x03\xe8", "\x82\x7e\x00\x80", "\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		messages, tail := splitFrames(raw)
+		joined := append(bytes.Join(messages, nil), tail...)
+		if tail == nil && !bytes.HasPrefix(raw, joined) {
+			t.Errorf("messages %q of %q", messages, raw)
+		}
+		for data := raw; ; {
+			frame, rest, ok := newFrame(data)
+			if !ok {
+				break
+			}
+			again, left, ok := newFrame(unmasked(&frame))
+			if !ok || len(left) != 0 || again.opcode != frame.opcode || again.final != frame.final || !bytes.Equal(again.payload, frame.payload) {
+				t.Errorf("frame %+v written and read again: %+v", frame, again)
+			}
+			data = rest
 		}
 	})
 }

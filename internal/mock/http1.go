@@ -93,6 +93,13 @@ func (h *http1) next() after {
 		h.stream.SetReadDeadline(time.Time{})
 	}
 	rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
+	if o.entry != none && upgrades(req) {
+		recorded := h.mock.index.entries[o.entry].x
+		if recorded.Response != nil && recorded.Response.Status == http.StatusSwitchingProtocols {
+			h.upgrade(rec, recorded, began)
+			return ended
+		}
+	}
 	if err := h.mock.respond(h, rec, o, began); err != nil || h.closes {
 		return ended
 	}

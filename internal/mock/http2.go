@@ -50,6 +50,12 @@ func (h *http2Call) serve() {
 		http.Error(h.w, "reprise: tunnels are offered over HTTP/1.1 only", http.StatusNotImplemented)
 		return
 	}
+	if isGRPC(mediaType(h.r.Header.Get("Content-Type"))) {
+		if h.serveGRPC(start, began) != nil {
+			h.abort()
+		}
+		return
+	}
 	req, err := h.request()
 	if err != nil {
 		var tooMuch *http.MaxBytesError
@@ -71,9 +77,17 @@ func (h *http2Call) request() (*traffic.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	req := h.head()
+	req.Trailer = traffic.HeaderFrom(h.r.Trailer)
+	req.Body = traffic.NewBody(raw, req.Header)
+	return req, nil
+}
+
+// head returns the request without its body.
+func (h *http2Call) head() *traffic.Request {
 	req := &traffic.Request{
 		Method: h.r.Method, Scheme: "http", Authority: strings.ToLower(h.r.Host), Target: h.r.RequestURI, Proto: "HTTP/2.0",
-		Header: traffic.HeaderFrom(h.r.Header), Trailer: traffic.HeaderFrom(h.r.Trailer),
+		Header: traffic.HeaderFrom(h.r.Header),
 	}
 	if h.conn.secure {
 		req.Scheme = "https"
@@ -81,8 +95,7 @@ func (h *http2Call) request() (*traffic.Request, error) {
 	if req.Authority == "" {
 		req.Authority = h.conn.through
 	}
-	req.Body = traffic.NewBody(raw, req.Header)
-	return req, nil
+	return req
 }
 
 func (h *http2Call) context() context.Context { return h.r.Context() }

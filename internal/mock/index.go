@@ -25,6 +25,10 @@ type index struct {
 	exact   chains // by form and lane
 	classed chains // by classed form and lane
 	any     chains // by form, over all lanes
+	opening chains // streams by classed form of what is asked first, and lane
+
+	// openings holds the keys of opening without the lane.
+	openings map[uint64]struct{}
 
 	// ambiguous holds the signatures for which different answers were recorded.
 	ambiguous  map[uint64]struct{}
@@ -111,7 +115,9 @@ func newIndex(recorded []*traffic.Exchange, o *Options) *index {
 	ix.order(o.OneLane)
 	ix.hashAll()
 	n := len(ix.entries)
-	ix.exact, ix.classed, ix.any = newChains(n), chains{map[uint64]int32{}, make([]int32, n)}, newChains(n)
+	ix.exact, ix.any = newChains(n), newChains(n)
+	ix.classed, ix.opening = chains{map[uint64]int32{}, make([]int32, n)}, chains{map[uint64]int32{}, make([]int32, n)}
+	ix.openings = map[uint64]struct{}{}
 	for i := n - 1; i >= 0; i-- {
 		e := &ix.entries[i]
 		ix.exact.push(laneKey(e.sig, e.lane), int32(i))
@@ -121,6 +127,10 @@ func newIndex(recorded []*traffic.Exchange, o *Options) *index {
 		ix.any.push(e.sig, int32(i))
 		if e.class != 0 {
 			ix.classed.push(laneKey(e.class, e.lane), int32(i))
+		}
+		if opening := ix.openingOf(e.x); opening != 0 {
+			ix.openings[opening] = struct{}{}
+			ix.opening.push(laneKey(opening, e.lane), int32(i))
 		}
 	}
 	return ix
@@ -215,4 +225,19 @@ func classed(_ int, t token) string {
 		return "\x00" + c
 	}
 	return t.text
+}
+
+// openingOf returns the hash of what a recorded stream of gRPC began with, 0
+// for all other calls.
+func (ix *index) openingOf(x *traffic.Exchange) uint64 {
+	if !isGRPC(mediaType(x.Request.Header.Get("Content-Type"))) {
+		return 0
+	}
+	first, _, ok := nextGRPC(x.Request.Body.Raw)
+	if !ok {
+		return 0
+	}
+	req := x.Request
+	req.Body.Raw = first.frame
+	return ix.canon.form(nil, normalAuthority(req.Scheme, req.Authority), &req).hash(ix.seed, classed)
 }

@@ -1,7 +1,7 @@
 package mock
 
 import (
-	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,10 +23,12 @@ type arrival struct {
 	start      time.Time
 }
 
-// decide finds the answer to a call and journals it. The id names it in the
-// journal.
+// decide finds the answer to a request and journals it.
 func (m *Mock) decide(req *traffic.Request, a arrival) (*record, outcome) {
-	c := m.index.newCall(req)
+	return m.decideCall(m.index.newCall(req), a)
+}
+
+func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 	p, lane, by, others := m.attribute(c, a.connection)
 	p.settle.RLock()
 	defer p.settle.RUnlock()
@@ -38,7 +40,7 @@ func (m *Mock) decide(req *traffic.Request, a arrival) (*record, outcome) {
 	}
 	o := m.match(p, ls, c, others)
 	x := &traffic.Exchange{
-		Direction: traffic.Outbound, Lane: lane, Start: a.start, Request: *req,
+		Direction: traffic.Outbound, Lane: lane, Start: a.start, Request: *c.req,
 		Origin: traffic.Origin{Source: "mock", Connection: a.connection, Certainty: by},
 		Match:  &traffic.Match{Tier: o.tier, Pass: p.number, Reason: o.reason},
 	}
@@ -59,11 +61,30 @@ func (m *Mock) decide(req *traffic.Request, a arrival) (*record, outcome) {
 	if by != traffic.ByNothing {
 		p.onConnection(a.connection, lane)
 	}
-	x.ID = fmt.Sprintf("%s-%d-out-%06d", m.opts.Arm, p.number, p.live)
+	x.ID = callID(m.opts.Arm, p.number, p.live)
 	if len(p.journal) < m.opts.MaxJournal {
 		p.journal = append(p.journal, r)
 	}
 	return r, o
+}
+
+// callID names the n-th call of a pass.
+func callID(arm string, pass uint32, n int) string {
+	b := make([]byte, 0, len(arm)+24)
+	b = append(append(b, arm...), '-')
+	b = strconv.AppendUint(b, uint64(pass), 10)
+	b = append(b, "-out-"...)
+	for width := 100000; width > n && width > 1; width /= 10 {
+		b = append(b, '0')
+	}
+	return string(strconv.AppendInt(b, int64(n), 10))
+}
+
+// heard replaces the body of a request whose end came after its decision.
+func (r *record) heard(raw []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.x.Request.Body = traffic.NewBody(raw, r.x.Request.Header)
 }
 
 // finish completes a journalled call with what was sent.

@@ -13,6 +13,9 @@ type call struct {
 	dep  string // the dependency it means
 	form form
 	sig  uint64
+	// opens says that only the beginning of the request is known: sig is that
+	// of its first message, and only recorded streams can answer.
+	opens bool
 }
 
 // newCall brings a live request into its canonical form.
@@ -20,6 +23,18 @@ func (ix *index) newCall(req *traffic.Request) *call {
 	c := &call{req: req, dep: ix.deps.resolve(req.Scheme, req.Authority)}
 	c.form = ix.canon.form(nil, c.dep, req)
 	c.sig = c.form.hash(ix.seed, nil)
+	return c
+}
+
+// newOpening brings the beginning of a stream into its form. It returns nil
+// when no recorded stream began so.
+func (ix *index) newOpening(req *traffic.Request) *call {
+	c := &call{req: req, dep: ix.deps.resolve(req.Scheme, req.Authority), opens: true}
+	c.form = ix.canon.form(nil, c.dep, req)
+	c.sig = c.form.hash(ix.seed, classed)
+	if _, ok := ix.openings[c.sig]; !ok {
+		return nil
+	}
 	return c
 }
 
@@ -81,6 +96,11 @@ func (ix *index) inLane(ls *laneState, c *call, take func(*laneState, *chains, u
 		}
 		f, known = found{tier, take(ls, chain, key), key, chain}, true
 		return true
+	}
+	if c.opens {
+		f.entry = none
+		known = try(traffic.TierClassed, &ix.opening, laneKey(c.sig, ls.laneRange))
+		return f, known
 	}
 	// A signature that the lane has is never answered from a looser tier, even
 	// when all its calls are used: the looser answer belongs to another call.
@@ -149,7 +169,7 @@ func (ix *index) learn(ls *laneState, i int32, c *call) {
 // again answers a call of ls beyond the recorded ones of owner by the policy
 // of its dependency.
 func (m *Mock) again(ls, owner *laneState, c *call, f found) outcome {
-	policy := m.opts.repeat(c.dep, c.req)
+	policy := m.opts.repeat(c.dep, c.reads())
 	owner.mu.Lock()
 	s := owner.exhausted(f.chain, f.key)
 	n := len(s.entries)
@@ -186,7 +206,7 @@ func (m *Mock) elsewhere(ls *laneState, c *call) outcome {
 	name := ix.entries[i].lane.name
 	_, ambiguous := ix.ambiguous[c.sig]
 	switch {
-	case !safe(c.req):
+	case !c.reads():
 		return m.miss(ls, fmt.Sprintf("recorded in another lane only (%s), and %s may change something", name, c.req.Method))
 	case ambiguous:
 		return m.miss(ls, fmt.Sprintf("recorded in other lanes only (%s and more), with different answers", name))

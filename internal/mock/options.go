@@ -3,7 +3,6 @@ package mock
 import (
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
@@ -108,26 +107,16 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// repeat returns the policy for a call.
-func (o *Options) repeat(dependency string, req *traffic.Request) Repeat {
+// repeat returns the policy for calls to a dependency that read, or do more.
+func (o *Options) repeat(dependency string, reads bool) Repeat {
 	host, _ := traffic.SplitAuthority(dependency)
 	for _, name := range []string{dependency, host, "*"} {
 		if policy, ok := o.Repeat[name]; ok {
 			return policy
 		}
 	}
-	if safe(req) {
+	if reads {
 		return RepeatLast
 	}
 	return RepeatFail
-}
-
-// safe reports whether a request only reads, so that answering it twice
-// hides nothing.
-func safe(req *traffic.Request) bool {
-	switch req.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
 }
