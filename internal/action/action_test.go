@@ -161,7 +161,7 @@ func TestInputsReachTheCommand(t *testing.T) {
 	if diff := cmp.Diff(want, s.Flags); diff != "" {
 		t.Errorf("flags (-want +got):\n%s", diff)
 	}
-	if !slices.Equal(s.Args, []string{"run"}) || s.Token != "pat" || !s.InAction || filepath.Base(s.Dir) != "sub dir" || s.Mistakes != "" {
+	if !slices.Equal(s.Args, []string{"run"}) || s.Token != "pat" || filepath.Base(s.Dir) != "sub dir" || s.Mistakes != "" {
 		t.Errorf("the command was given %+v", s)
 	}
 	if got["verdict"] != "pass" || got["report-path"] != "/out/report.md" || got["comment-url"] == "" || got["comment-id"] != "" {

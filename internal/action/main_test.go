@@ -20,7 +20,6 @@ type seen struct {
 	Mistakes string
 	Token    string
 	Dir      string
-	InAction bool
 	Signal   string
 	PID      int
 }
@@ -37,7 +36,7 @@ func TestMain(m *testing.M) {
 func play(out string) int {
 	given, mistakes := github.ReadInputs(os.Getenv, github.Inputs())
 	dir, _ := os.Getwd()
-	s := seen{Args: os.Args[1:], Flags: github.Flags(given), Token: github.Token(os.Getenv), Dir: dir, InAction: github.InAction(os.Getenv), PID: os.Getpid()}
+	s := seen{Args: os.Args[1:], Flags: github.Flags(given), Token: github.Token(os.Getenv), Dir: dir, PID: os.Getpid()}
 	if mistakes != nil {
 		s.Mistakes = mistakes.Error()
 	}

@@ -101,11 +101,7 @@ func (f *forge) comment(ctx context.Context, p *project, doc *report.Document) (
 	if !plan.Post {
 		return posted, plan.Why, nil
 	}
-	token := f.s.env("REPRISE_GITHUB_TOKEN")
-	if token == "" {
-		token = f.s.env("GITHUB_TOKEN")
-	}
-	client, err := github.NewClient(github.ClientOptions{APIURL: f.event.APIURL, Owner: f.event.Owner, Repo: f.event.Repo, Token: token})
+	client, err := f.client()
 	if errors.Is(err, github.ErrNoToken) {
 		return posted, err.Error(), nil
 	}
@@ -116,12 +112,8 @@ func (f *forge) comment(ctx context.Context, p *project, doc *report.Document) (
 	if err := doc.WriteMarkdown(&body, report.MarkdownOptions{RunURL: f.runURL(), Artifacts: p.OutputDir}); err != nil {
 		return posted, "", err
 	}
-	key := p.CommentKey
-	if key == "" {
-		key = p.Service + "/" + doc.Snapshot.Name
-	}
 	posted, err = client.Upsert(ctx, github.Report{
-		Pull: f.event.Pull, Key: key, Body: body.String(), HeadSHA: f.event.Head.SHA,
+		Pull: f.event.Pull, Key: keyOf(p.CommentKey, doc), Body: body.String(), HeadSHA: f.event.Head.SHA,
 		Run: f.event.Run, Attempt: f.event.Attempt, OnlyUpdate: plan.OnlyUpdate,
 	})
 	var refused *github.PermissionError
@@ -132,6 +124,11 @@ func (f *forge) comment(ctx context.Context, p *project, doc *report.Document) (
 		return posted, "", fmt.Errorf("comment on the pull request: %w", err)
 	}
 	return posted, "", nil
+}
+
+// client speaks to the repository of the run.
+func (f *forge) client() (*github.Client, error) {
+	return github.NewClient(github.ClientOptions{APIURL: f.event.APIURL, Owner: f.event.Owner, Repo: f.event.Repo, Token: github.Token(f.s.env)})
 }
 
 // summarize writes the step summary.
@@ -177,6 +174,7 @@ func (f *forge) outputs(p *project, doc *report.Document, posted github.Posted) 
 		{"report-path", filepath.Join(p.OutputDir, fileMarkdown)},
 		{"report-json-path", filepath.Join(p.OutputDir, fileJSON)},
 		{"report-html-path", filepath.Join(p.OutputDir, fileHTML)},
+		{"junit-path", filepath.Join(p.OutputDir, fileJUnit)},
 		{"comment-url", posted.URL},
 		{"comment-id", ""},
 	}

@@ -62,6 +62,9 @@ func (st *settings) load(cmd *cobra.Command, s Surroundings, input func(name str
 
 // loadWith is load with a last word before the whole is validated.
 func (st *settings) loadWith(cmd *cobra.Command, s Surroundings, input func(name string) string, last func(*config.Config) error) (*project, error) {
+	if st.file == "" {
+		st.file = input("config")
+	}
 	p, err := st.read(s)
 	if err != nil {
 		return nil, badInput(err)

@@ -57,6 +57,8 @@ type Comment struct {
 // Upstream is the run that a workflow_run event reports.
 type Upstream struct {
 	ID         int64
+	Attempt    int64
+	URL        string
 	Event      string
 	Conclusion string
 	Head       Side
@@ -110,6 +112,8 @@ type payload struct {
 	} `json:"comment"`
 	WorkflowRun *struct {
 		ID             int64  `json:"id"`
+		Attempt        int64  `json:"run_attempt"`
+		URL            string `json:"html_url"`
 		Event          string `json:"event"`
 		Conclusion     string `json:"conclusion"`
 		HeadSHA        string `json:"head_sha"`
@@ -238,7 +242,7 @@ func (e *Event) apply(p *payload) {
 		}
 	}
 	if w := p.WorkflowRun; w != nil {
-		e.Upstream = &Upstream{ID: w.ID, Event: w.Event, Conclusion: w.Conclusion, Head: Side{SHA: w.HeadSHA, Ref: w.HeadBranch}}
+		e.Upstream = &Upstream{ID: w.ID, Attempt: w.Attempt, URL: w.URL, Event: w.Event, Conclusion: w.Conclusion, Head: Side{SHA: w.HeadSHA, Ref: w.HeadBranch}}
 		if w.HeadRepository != nil {
 			e.Upstream.Head.Repo = w.HeadRepository.FullName
 		}

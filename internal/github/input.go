@@ -101,20 +101,11 @@ func ReadInputs(getenv func(string) string, inputs []Input) ([]Given, error) {
 	return given, errors.Join(mistakes...)
 }
 
-// ActionMarker is the environment variable that action.yml sets to "true", so
-// that the command knows to read inputs.
-const ActionMarker = "REPRISE_ACTION"
-
-// InAction reports whether the process was started by the action.
-func InAction(getenv func(string) string) bool { return getenv(ActionMarker) == "true" }
-
-// TokenVariables are the environment variables that may hold a token, the first
-// one given wins. They must not reach the service, its build or its chart.
-var TokenVariables = [...]string{"REPRISE_GITHUB_TOKEN", "GITHUB_TOKEN"}
-
-// Token returns the token for the API, or "".
+// Token returns the token for the API, or "": the one of the action's input, or
+// the one that the workflow's environment holds. Neither may reach the service,
+// its build or its chart.
 func Token(getenv func(string) string) string {
-	for _, name := range TokenVariables {
+	for _, name := range []string{"REPRISE_GITHUB_TOKEN", "GITHUB_TOKEN"} {
 		if t := strings.TrimSpace(getenv(name)); t != "" {
 			return t
 		}

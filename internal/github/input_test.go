@@ -51,6 +51,22 @@ func TestReadInputsSaysAllMistakes(t *testing.T) {
 	}
 }
 
+func TestToken(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		env    func(string) string
+		want   string
+	}{
+		{"the input wins", env("REPRISE_GITHUB_TOKEN", "input", "GITHUB_TOKEN", "environment"), "input"},
+		{"act gives an empty input", env("REPRISE_GITHUB_TOKEN", " ", "GITHUB_TOKEN", "environment\n"), "environment"},
+		{"none", env(), ""},
+	} {
+		if got := github.Token(c.env); got != c.want {
+			t.Errorf("%s: %q", c.reason, got)
+		}
+	}
+}
+
 func FuzzReadInputs(f *testing.F) {
 	for _, s := range []string{"", "kind", "a\nb", "10%", "15m", "-1", "\x00", strings.Repeat("x", 500), "respnse, never"} {
 		f.Add(s)

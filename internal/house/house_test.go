@@ -31,6 +31,7 @@ var house = []struct {
 	{"internal/authority", nil, "certificates for a run or a recording"},
 	{"internal/github", nil, "all that knows GitHub, and nothing that GitHub need not know"},
 	{"internal/github/githubtest", nil, "a stand-in of GitHub's API"},
+	{"internal/action", nil, "tests of action.yml and its launcher"},
 	{"internal/source", []string{"internal/command"}, "git is an external tool"},
 	{"internal/traffic/http1", []string{"internal/traffic"}, "reads HTTP/1 messages off the wire, for those who record and those who import"},
 	{"internal/traffic/lanes", []string{"internal/traffic"}, "reads the marks by which calls name their lane, for the same two"},
