@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -31,8 +32,15 @@ func (w *walk) arrays(i, j int32) {
 	}
 	pairs := w.align(ea, eb)
 	w.emitNote(Length, strconv.Itoa(len(ea)), strconv.Itoa(len(eb)), w.note(ea, eb, pairs))
+	w.compareAll(ea, eb, pairs)
+}
+
+// compareAll compares pairs of elements, at the index of the first.
+func (w *walk) compareAll(ea, eb []int32, pairs []match) {
 	for _, p := range pairs {
-		w.elem(p.a, func() { w.nodes(ea[p.a], eb[p.b]) })
+		if !w.sameBytes(ea[p.a], eb[p.b]) {
+			w.elem(p.a, func() { w.nodes(ea[p.a], eb[p.b]) })
+		}
 	}
 }
 
@@ -48,27 +56,64 @@ func children(t *tree, i int32) []int32 {
 	return out
 }
 
+// sameLength looks only at the elements whose bytes differ. If these are the same
+// elements in another order, or have the same keys in another order, the order
+// changed; else they are compared where they are.
 func (w *walk) sameLength(ea, eb []int32) {
-	ha, hb := w.hashes(ea, eb)
-	if slices.Equal(ha, hb) {
-		return
-	}
-	if sameMultiset(ha, hb) {
-		w.emit(Order, elementList(w.a, ea), elementList(w.b, eb))
-		return
-	}
-	if pairs, ok := w.byKey(ea, eb); ok && len(pairs) == len(ea) && !inOrder(pairs) {
-		w.emit(Order, elementList(w.a, ea), elementList(w.b, eb))
-		for _, p := range pairs {
-			w.elem(p.a, func() { w.nodes(ea[p.a], eb[p.b]) })
-		}
-		return
-	}
+	var da, db []int32
+	var at []int
 	for k := range ea {
-		if ha[k] != hb[k] {
-			w.elem(k, func() { w.nodes(ea[k], eb[k]) })
+		if !w.sameBytes(ea[k], eb[k]) {
+			da, db, at = append(da, ea[k]), append(db, eb[k]), append(at, k)
 		}
 	}
+	if len(at) > 1 && !w.inPlace(da, db) {
+		ha, hb := w.hashes(da, db)
+		if slices.Equal(ha, hb) {
+			return
+		}
+		if sameMultiset(ha, hb) {
+			w.emit(Order, elementList(w.a, ea), elementList(w.b, eb))
+			return
+		}
+		if pairs, ok := w.byKey(da, db); ok && len(pairs) == len(da) && !inOrder(pairs) {
+			w.emit(Order, elementList(w.a, ea), elementList(w.b, eb))
+			for _, p := range pairs {
+				w.elem(at[p.a], func() { w.nodes(da[p.a], db[p.b]) })
+			}
+			return
+		}
+	}
+	for k := range at {
+		w.elem(at[k], func() { w.nodes(da[k], db[k]) })
+	}
+}
+
+// inPlace reports whether each pair of elements begins with the same scalar
+// member, so that they are surely the same elements, changed. It spares the
+// search for another order in the common case.
+func (w *walk) inPlace(da, db []int32) bool {
+	seen := make(map[string]bool, len(da))
+	for k := range da {
+		na, nb := &w.a.nodes[da[k]], &w.b.nodes[db[k]]
+		if na.kind != kindObject || nb.kind != kindObject || na.size == 0 || nb.size == 0 {
+			return false
+		}
+		fa, fb := da[k]+1, db[k]+1
+		if kd := w.a.nodes[fa].kind; kd != kindString && kd != kindNumber || !w.sameKey(fa, fb) || !w.sameBytes(fa, fb) {
+			return false
+		}
+		v := string(w.a.raw(fa))
+		if seen[v] {
+			return false
+		}
+		seen[v] = true
+	}
+	return true
+}
+
+func (w *walk) sameBytes(i, j int32) bool {
+	return w.a.nodes[i].kind == w.b.nodes[j].kind && bytes.Equal(w.a.raw(i), w.b.raw(j))
 }
 
 // sets compares two lists without regard to order: equal elements cancel out,
@@ -110,13 +155,34 @@ func (w *walk) sets(ea, eb []int32) {
 	}
 }
 
-// align pairs the elements of two lists of different length.
+// align pairs the elements of two lists of different length: the common
+// beginning and end by their bytes, what is between by key or by the longest
+// common subsequence.
 func (w *walk) align(ea, eb []int32) []match {
-	if pairs, ok := w.byKey(ea, eb); ok {
-		return pairs
+	start, end := 0, 0
+	for start < min(len(ea), len(eb)) && w.sameBytes(ea[start], eb[start]) {
+		start++
 	}
-	ha, hb := w.hashes(ea, eb)
-	return fillGaps(commonSubsequence(ha, hb), len(ea), len(eb))
+	for end < min(len(ea), len(eb))-start && w.sameBytes(ea[len(ea)-1-end], eb[len(eb)-1-end]) {
+		end++
+	}
+	pairs := make([]match, 0, max(len(ea), len(eb)))
+	for k := range start {
+		pairs = append(pairs, match{k, k})
+	}
+	ma, mb := ea[start:len(ea)-end], eb[start:len(eb)-end]
+	middle, ok := w.byKey(ma, mb)
+	if !ok {
+		ha, hb := w.hashes(ma, mb)
+		middle = fillGaps(commonSubsequence(ha, hb), len(ma), len(mb))
+	}
+	for _, p := range middle {
+		pairs = append(pairs, match{p.a + start, p.b + start})
+	}
+	for k := end; k > 0; k-- {
+		pairs = append(pairs, match{len(ea) - k, len(eb) - k})
+	}
+	return pairs
 }
 
 // byKey pairs objects by the member that identifies them. A member does when it
@@ -266,58 +332,62 @@ func shorten(s string, limit int) string {
 var seed = maphash.MakeSeed()
 
 func (w *walk) hashes(ea, eb []int32) (ha, hb []uint64) {
-	if w.hashA == nil {
-		w.hashA, w.hashB = structuralHashes(w.a), structuralHashes(w.b)
-	}
 	ha, hb = make([]uint64, len(ea)), make([]uint64, len(eb))
 	for i, e := range ea {
-		ha[i] = w.hashA[e]
+		ha[i] = w.a.hash(e)
 	}
 	for i, e := range eb {
-		hb[i] = w.hashB[e]
+		hb[i] = w.b.hash(e)
 	}
 	return ha, hb
 }
 
-// structuralHashes gives subtrees that compare equal the same hash, whatever
-// the order of members and the spelling of numbers and strings.
-func structuralHashes(t *tree) []uint64 {
-	out := make([]uint64, len(t.nodes))
-	for i := len(t.nodes) - 1; i >= 0; i-- {
-		n := &t.nodes[i]
-		h := mix(uint64(n.kind) + 1)
-		switch n.kind {
-		case kindObject:
-			for k := int32(i) + 1; k < n.next; k = t.nodes[k].next {
-				key := maphash.Bytes(seed, t.data[t.nodes[k].keyAt:t.nodes[k].keyEnd])
-				if t.nodes[k].keyEscaped {
-					key = maphash.String(seed, t.key(k))
-				}
-				h += mix(key ^ mix(out[k]))
+// hash gives subtrees that compare equal the same hash, whatever the order of
+// members and the spelling of numbers and strings.
+func (t *tree) hash(i int32) uint64 {
+	n := &t.nodes[i]
+	h := mix(uint64(n.kind) + 1)
+	switch n.kind {
+	case kindObject:
+		for k := i + 1; k < n.next; k = t.nodes[k].next {
+			m := &t.nodes[k]
+			key := maphash.Bytes(seed, t.data[m.keyAt:m.keyEnd])
+			if m.keyEscaped {
+				key = maphash.String(seed, t.key(k))
 			}
-		case kindArray:
-			for k := int32(i) + 1; k < n.next; k = t.nodes[k].next {
-				h = mix(h*31 + out[k])
-			}
-		case kindNumber:
-			raw := t.raw(int32(i))
-			if d, ok := parseDecimal(raw); ok {
-				h ^= maphash.Comparable(seed, d)
-			} else {
-				h ^= maphash.Bytes(seed, raw)
-			}
-		case kindString:
-			if n.escaped {
-				h ^= maphash.String(seed, t.text(int32(i)))
-			} else {
-				h ^= maphash.Bytes(seed, t.raw(int32(i)))
-			}
-		default:
-			h ^= maphash.Bytes(seed, t.raw(int32(i)))
+			h += mix(key ^ mix(t.hash(k)))
 		}
-		out[i] = h
+		return h
+	case kindArray:
+		for k := i + 1; k < n.next; k = t.nodes[k].next {
+			h = mix(h*31 + t.hash(k))
+		}
+		return h
+	case kindNumber:
+		return h ^ hashNumber(t.raw(i))
+	case kindString:
+		if n.escaped {
+			return h ^ maphash.String(seed, t.text(i))
+		}
 	}
-	return out
+	return h ^ maphash.Bytes(seed, t.raw(i))
+}
+
+// hashNumber gives equal numbers one hash. Integers without sign, exponent and
+// trailing zeros, which most numbers are, need no decimal.
+func hashNumber(raw []byte) uint64 {
+	if plainInteger(raw) && raw[0] != '0' && raw[len(raw)-1] != '0' {
+		return maphash.Bytes(seed, raw) ^ mix(uint64(len(raw)))
+	}
+	d, ok := parseDecimal(raw)
+	if !ok {
+		return maphash.Bytes(seed, raw)
+	}
+	h := maphash.String(seed, d.digits) ^ mix(uint64(d.exp))
+	if d.negative {
+		h = ^h
+	}
+	return h
 }
 
 // mix spreads the bits of x (the finaliser of MurmurHash3).

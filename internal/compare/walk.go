@@ -9,9 +9,6 @@ import (
 type walk struct {
 	*comparer
 	a, b *tree
-	// hashA and hashB hold the structural hash of each node, made when the
-	// first list needs alignment.
-	hashA, hashB []uint64
 }
 
 // trees compares two structured bodies from their roots.
