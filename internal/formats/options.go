@@ -34,6 +34,9 @@ type Options struct {
 	// Direction is that of exchanges whose direction neither the format nor
 	// Service tells. Empty means what the format is mostly used for.
 	Direction traffic.Direction
+	// Names gives names to addresses ("10.1.2.3" or "10.1.2.3:8080"), for
+	// packets, which carry none.
+	Names map[string]string
 	// MaxRecord bounds the size of one record in bytes; larger ones are
 	// reported and skipped. Zero means 64 MiB.
 	MaxRecord int64

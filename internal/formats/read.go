@@ -14,6 +14,7 @@ import (
 var readers = map[Format]func(*source) error{
 	GoReplay:  readGor,
 	HAR:       readHAR,
+	Packets:   readPackets,
 	Mitmproxy: readMitmproxy,
 }
 

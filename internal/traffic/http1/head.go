@@ -79,12 +79,12 @@ func parseHead(wire []byte) (*Head, error) {
 	h.Start, text, _ = strings.Cut(text, "\n")
 	h.Start = strings.TrimSuffix(h.Start, "\r")
 	var err error
-	h.Fields, err = parseFields(text)
+	h.Fields, err = ParseFields(text)
 	return h, err
 }
 
-// parseFields reads field lines up to an empty line or the end of text.
-func parseFields(text string) (traffic.Header, error) {
+// ParseFields reads field lines up to an empty line or the end of text.
+func ParseFields(text string) (traffic.Header, error) {
 	fields := make(traffic.Header, 0, min(strings.Count(text, "\n"), 32))
 	for text != "" {
 		var line string

@@ -183,7 +183,7 @@ func pourTrailer(dst *bufio.Writer, src *bufio.Reader) (traffic.Header, error) {
 	if len(text) == 0 {
 		return nil, nil
 	}
-	trailer, err := parseFields(string(text))
+	trailer, err := ParseFields(string(text))
 	if err != nil {
 		return nil, &SourceError{err}
 	}

@@ -1,0 +1,499 @@
+package formats
+
+import (
+	"container/list"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
+)
+
+// Bounds of the connections that are looked at at once.
+const (
+	maxConnections = 1 << 16
+	idleConnection = 10 * time.Minute // in the time of the capture
+	// patience is how long, in the time of the capture, a missing segment may
+	// still come although the other end has acknowledged it.
+	patience   = time.Second
+	maxBacklog = 1 << 20
+)
+
+// assembler finds exchanges in TCP segments.
+type assembler struct {
+	opts  Options
+	place func() place
+	emit  func(*traffic.Exchange) error
+	lose  func(at place, format string, args ...any) error
+	note  func(at place, format string, args ...any) error
+
+	open  map[connKey]*list.Element // of *conn
+	order list.List                 // the longest idle first
+	count int
+	err   error
+}
+
+type connKey struct {
+	a, b    netip.AddrPort // a is the smaller
+	network uint32
+}
+
+func keyOf(s *segment) connKey {
+	if s.from.Compare(s.to) < 0 {
+		return connKey{s.from, s.to, s.network}
+	}
+	return connKey{s.to, s.from, s.network}
+}
+
+// conn is one TCP connection.
+type conn struct {
+	as     *assembler
+	key    connKey
+	number int
+	last   time.Time
+	sides  [2]side // of key.a and key.b
+	// What was found, by role.
+	requests []*message // without an answer so far; without a head when it is lost
+	holes    bool       // some message is lost, of either side
+	lostLast bool       // the last response is
+	reset    bool
+	foreign  bool // not HTTP/1, reported
+	// backlog is what the server sent after bytes of the client that have not
+	// come yet: a response is read when its request is known.
+	backlog      []event
+	backlogBytes int
+}
+
+// event is a piece or a hole of the server's side.
+type event struct {
+	from  int64 // offset
+	data  []byte
+	hole  int64
+	at    time.Time
+	heard int64
+}
+
+// side is what one end sends.
+type side struct {
+	half
+	addr   netip.AddrPort
+	parser *messageParser // nil until the first bytes show the role
+	opened bool           // its SYN was seen
+}
+
+func newAssembler(opts Options) *assembler {
+	return &assembler{opts: opts, open: map[connKey]*list.Element{}}
+}
+
+// segment takes one segment. The error is one of emit or of reporting.
+func (as *assembler) segment(s *segment) error {
+	key := keyOf(s)
+	e, ok := as.open[key]
+	if ok && s.syn && !s.ackd && e.Value.(*conn).over(s) {
+		as.close(e) // the port is used again
+		ok = false
+	}
+	if !ok {
+		if s.rst || s.fin && len(s.data) == 0 {
+			return as.err // the end of something that was not seen
+		}
+		e = as.order.PushBack(as.newConn(key))
+		as.open[key] = e
+	}
+	as.order.MoveToBack(e)
+	c := e.Value.(*conn)
+	c.last = s.at
+	c.take(s)
+	if c.reset || c.sides[0].ended && c.sides[1].ended {
+		as.close(e)
+	}
+	for as.order.Len() > maxConnections || as.order.Len() > 0 && s.at.Sub(as.order.Front().Value.(*conn).last) > idleConnection {
+		as.close(as.order.Front())
+	}
+	return as.err
+}
+
+func (as *assembler) newConn(key connKey) *conn {
+	as.count++
+	c := &conn{as: as, key: key, number: as.count}
+	for i, addr := range []netip.AddrPort{key.a, key.b} {
+		side := &c.sides[i]
+		side.addr = addr
+		side.piece = func(from int64, data []byte, at time.Time, heard int64) {
+			c.piece(i, event{from: from, data: data, at: at, heard: heard})
+		}
+		side.hole = func(from, n int64) { c.hole(i, event{from: from, hole: n}) }
+	}
+	return c
+}
+
+// flush ends all connections, since the capture has.
+func (as *assembler) flush() error {
+	for as.order.Len() > 0 {
+		as.close(as.order.Front())
+	}
+	return as.err
+}
+
+func (as *assembler) close(e *list.Element) {
+	c := as.order.Remove(e).(*conn)
+	delete(as.open, c.key)
+	c.close()
+}
+
+func (as *assembler) failed(err error) {
+	if as.err == nil {
+		as.err = err
+	}
+}
+
+// over reports whether a new SYN starts another connection.
+func (c *conn) over(s *segment) bool {
+	side := &c.sides[c.index(s.from)]
+	return side.started && s.seq+1 != side.first
+}
+
+func (c *conn) index(from netip.AddrPort) int {
+	if from == c.key.a {
+		return 0
+	}
+	return 1
+}
+
+func (c *conn) take(s *segment) {
+	i := c.index(s.from)
+	heard := int64(0)
+	if s.ackd {
+		heard = c.sides[1-i].offset(s.ack)
+	}
+	c.sides[i].opened = c.sides[i].opened || s.syn
+	c.sides[1-i].acked = max(c.sides[1-i].acked, heard)
+	c.sides[i].add(s, heard)
+	c.reset = c.reset || s.rst
+	for j := range c.sides {
+		side := &c.sides[j]
+		for len(side.waiting) > 0 && s.at.Sub(side.waiting[0].at) > patience && side.acked > side.offset(side.waiting[0].seq) {
+			side.skip()
+		}
+	}
+	c.catchUp(s.at)
+}
+
+// piece takes bytes of one side in order.
+func (c *conn) piece(i int, e event) {
+	if c.foreign {
+		return
+	}
+	if c.holdsBack(i, e.heard) {
+		e.data = slices.Clone(e.data)
+		c.backlog = append(c.backlog, e)
+		c.backlogBytes += len(e.data)
+		return
+	}
+	c.read(i, e)
+}
+
+func (c *conn) read(i int, e event) {
+	side := &c.sides[i]
+	if side.parser == nil && !c.recognise(side, e) {
+		return
+	}
+	side.parser.feed(e.data, e.at, e.heard)
+}
+
+// holdsBack reports whether what a side sends must wait for the other one.
+func (c *conn) holdsBack(i int, heard int64) bool {
+	if len(c.backlog) > 0 && i == c.answering() {
+		return true
+	}
+	client := &c.sides[1-i]
+	return i == c.answering() && client.started && client.delivered() < heard
+}
+
+// answering is the side of the server.
+func (c *conn) answering() int {
+	for i := range c.sides {
+		if p := c.sides[i].parser; p != nil && p.request {
+			return 1 - i
+		} else if p != nil {
+			return i
+		}
+	}
+	return 1 - c.opener()
+}
+
+// catchUp reads the backlog as far as the client's bytes have come, or longer
+// than patience asks have not.
+func (c *conn) catchUp(now time.Time) {
+	i := c.answering()
+	client := &c.sides[1-i]
+	for len(c.backlog) > 0 {
+		e := c.backlog[0]
+		if client.delivered() < e.heard {
+			if now.Sub(e.at) <= patience && c.backlogBytes <= maxBacklog {
+				return
+			}
+			client.skipTo(e.heard)
+		}
+		c.backlog = c.backlog[1:]
+		c.backlogBytes -= len(e.data)
+		if e.hole > 0 {
+			c.miss(i, e)
+		} else {
+			c.read(i, e)
+		}
+	}
+}
+
+// recognise finds the role of a side by its first bytes. Of connections that
+// were open before the capture began, it waits for a start of a message.
+func (c *conn) recognise(side *side, e event) bool {
+	data, what := e.data, ""
+	switch {
+	case strings.HasPrefix(string(data[:min(len(data), 14)]), "PRI * HTTP/2.0"):
+		what = "HTTP/2"
+	case len(data) > 2 && data[0] == 22 && data[1] == 3:
+		what = "TLS"
+	case len(data) >= 4 && startsMessage(data, true):
+		c.parse(side, true, e.from)
+		return true
+	case len(data) >= 4 && startsMessage(data, false):
+		c.parse(side, false, e.from)
+		return true
+	case side.opened && e.from == 0:
+		what = "another protocol"
+	}
+	if what != "" {
+		c.foreign = true
+		c.as.failed(c.as.note(c.as.place(), "connection %d carries %s and is left out", c.number, what))
+	}
+	return false
+}
+
+func (c *conn) parse(side *side, request bool, from int64) {
+	p := &messageParser{request: request, limit: c.as.opts.MaxRecord, offset: from}
+	if request {
+		p.begin = func(m *message) (http1.Framing, error) {
+			if _, _, _, err := m.head.RequestLine(); err != nil {
+				return http1.Framing{}, err
+			}
+			return http1.RequestFraming(m.head.Fields)
+		}
+		p.end = func(m *message) { c.requests = append(c.requests, m) }
+		p.lost = func(why string) {
+			c.holes = true
+			c.requests = append(c.requests, &message{from: side.parser.offset - 1})
+			c.as.failed(c.as.lose(c.as.place(), "a request of connection %d: %s", c.number, why))
+		}
+	} else {
+		p.begin = c.beginResponse
+		p.end = c.response
+		p.lost = func(why string) {
+			c.holes, c.lostLast = true, true
+			c.as.failed(c.as.note(c.as.place(), "a response of connection %d: %s", c.number, why))
+		}
+	}
+	side.parser = p
+}
+
+// hole takes missing bytes of one side in order.
+func (c *conn) hole(i int, e event) {
+	if len(c.backlog) > 0 && i == c.answering() {
+		last := c.backlog[len(c.backlog)-1]
+		e.at, e.heard = last.at, last.heard
+		c.backlog = append(c.backlog, e)
+		return
+	}
+	c.miss(i, e)
+}
+
+func (c *conn) miss(i int, e event) {
+	side := &c.sides[i]
+	if c.foreign || side.parser == nil && !side.opened {
+		return
+	}
+	if side.parser == nil { // the first message is missing
+		c.parse(side, i != c.answering(), e.from)
+	}
+	side.parser.hole(e.hole)
+}
+
+// opener guesses the client: the end with the higher port.
+func (c *conn) opener() int {
+	if c.sides[0].addr.Port() > c.sides[1].addr.Port() {
+		return 0
+	}
+	return 1
+}
+
+// beginResponse finds the request that a response answers, which decides how
+// its body ends.
+func (c *conn) beginResponse(m *message) (http1.Framing, error) {
+	_, status, err := m.head.StatusLine()
+	if err != nil {
+		return http1.Framing{}, err
+	}
+	method := ""
+	if q := c.answered(m); q != nil && q.head != nil {
+		method, _, _, _ = q.head.RequestLine()
+	}
+	return http1.ResponseFraming(method, status, m.head.Fields)
+}
+
+// answered returns the request that a response answers, which may be one whose
+// head is lost, or nil. Answers come in the order of requests. Where messages
+// are missing, the acknowledgement tells which one was meant: the last that the
+// server had received; the requests before it got answers that are lost.
+func (c *conn) answered(m *message) *message {
+	if len(c.requests) == 0 {
+		return nil
+	}
+	if !c.holes {
+		return c.requests[0]
+	}
+	n := 0
+	for n < len(c.requests) && c.requests[n].from < m.heard {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	for _, q := range c.requests[:n-1] {
+		c.leave(q, "its response is lost", traffic.FailureNone)
+	}
+	c.requests = c.requests[n-1:]
+	return c.requests[0]
+}
+
+func (c *conn) response(m *message) {
+	_, status, _ := m.head.StatusLine()
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		return
+	}
+	c.lostLast = false
+	q := c.answered(m)
+	if q == nil {
+		c.as.failed(c.as.lose(c.as.place(), "a response of connection %d without its request", c.number))
+		return
+	}
+	c.requests = c.requests[1:]
+	if q.head == nil {
+		return // it was counted when its head was lost
+	}
+	c.emit(q, m, "", traffic.FailureNone)
+	method, _, _, _ := q.head.RequestLine()
+	if status == http.StatusSwitchingProtocols || method == http.MethodConnect && status < 300 {
+		for i := range c.sides {
+			if p := c.sides[i].parser; p != nil {
+				p.state = tunnel
+			}
+		}
+	}
+}
+
+// leave hands on a request without an answer, unless it is lost itself.
+func (c *conn) leave(q *message, why string, failure traffic.Failure) {
+	if q.head != nil {
+		c.emit(q, nil, why, failure)
+	}
+}
+
+// emit hands on a request with its answer, or with why there is none: a phrase
+// for what is missing, or a failure.
+func (c *conn) emit(q, a *message, why string, failure traffic.Failure) {
+	x, err := toExchange(q, a)
+	if err != nil {
+		c.as.failed(c.as.lose(c.as.place(), "an exchange of connection %d: %v", c.number, err))
+		return
+	}
+	server := c.server()
+	if x.Request.Authority == "" || isAddress(x.Request.Host()) {
+		if name, ok := c.as.name(server); ok {
+			x.Request.Authority = name
+		} else if x.Request.Authority == "" {
+			x.Request.Authority = server.String()
+		}
+	}
+	x.Origin = traffic.Origin{Source: string(Packets), Connection: "c" + itoa(c.number)}
+	x.Direction = c.as.direction(x, server)
+	x.Failure = failure
+	if why != "" {
+		x.Incomplete = append(x.Incomplete, why)
+	}
+	c.as.failed(c.as.emit(x))
+}
+
+// server is the end that answers.
+func (c *conn) server() netip.AddrPort {
+	for i := range c.sides {
+		if p := c.sides[i].parser; p != nil && p.request {
+			return c.sides[1-i].addr
+		}
+	}
+	return c.sides[1-c.opener()].addr
+}
+
+// close ends a connection: what is missing will not come any more. The client's
+// side goes first, so that answers find their requests.
+func (c *conn) close() {
+	server := c.answering()
+	for _, i := range []int{1 - server, server} {
+		side := &c.sides[i]
+		side.flush()
+		if i == server {
+			c.backlogBytes = maxBacklog + 1
+			c.catchUp(c.last)
+		}
+		if p := side.parser; p != nil && !c.foreign && i == server {
+			p.close(side.ended || c.reset)
+		}
+	}
+	if p := c.sides[1-server].parser; p != nil && !c.foreign {
+		p.close(c.sides[1-server].ended || c.reset)
+	}
+	mirror := !c.sides[server].seen // only one direction was captured
+	for _, q := range slices.Clone(c.requests) {
+		switch {
+		case mirror:
+			c.leave(q, "", traffic.FailureNone)
+		case c.lostLast:
+			c.leave(q, "its response is lost", traffic.FailureNone)
+		case c.reset || c.sides[0].ended || c.sides[1].ended:
+			c.leave(q, "", traffic.FailureReset)
+		default:
+			c.leave(q, "the capture ended before its response", traffic.FailureNone)
+		}
+	}
+	c.requests = nil
+}
+
+// name looks up an address in the names that the user gave.
+func (as *assembler) name(a netip.AddrPort) (string, bool) {
+	if name, ok := as.opts.Names[a.String()]; ok {
+		return name, true
+	}
+	name, ok := as.opts.Names[a.Addr().String()]
+	return name, ok
+}
+
+func (as *assembler) direction(x *traffic.Exchange, server netip.AddrPort) traffic.Direction {
+	d := as.opts.direction(&x.Request, traffic.Inbound)
+	if d == traffic.Inbound || len(as.opts.Service) == 0 {
+		return d
+	}
+	name, _ := as.name(server)
+	for _, service := range as.opts.Service {
+		if service == name || service == server.String() || service == server.Addr().String() {
+			return traffic.Inbound
+		}
+	}
+	return d
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
