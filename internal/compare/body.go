@@ -20,6 +20,12 @@ const (
 	formatJSON   format = "json"
 	formatLines  format = "json lines"
 	formatForm   format = "form"
+	formatXML    format = "xml"
+	formatHTML   format = "html"
+	formatParts  format = "multipart"
+	formatEvents format = "events"
+	formatProto  format = "protobuf"
+	formatGRPC   format = "grpc"
 	formatText   format = "text"
 	formatBinary format = "binary"
 )
@@ -134,9 +140,7 @@ func read(plain []byte, broken string, header traffic.Header) payload {
 	case len(plain) == 0:
 		p.format = formatEmpty
 		return p
-	case mediaType == "application/x-www-form-urlencoded":
-		p.tree, _ = parseTree(formJSON(formPairs(string(trimmed))))
-		p.format = formatForm
+	case p.byMediaType(mediaType, header.Get("Content-Type")):
 	case jsonLines(mediaType):
 		p.format, p.tree = formatLines, linesTree(plain)
 	case traffic.IsJSON(mediaType) || startsJSON(trimmed):
@@ -156,6 +160,36 @@ func read(plain []byte, broken string, header traffic.Header) payload {
 	p.format = formatText
 	p.tree, _ = parseTree(textJSON(string(plain)))
 	return p
+}
+
+// byMediaType reads the formats that only a media type tells. It reports whether
+// there is such a format and the body is in it.
+func (p *payload) byMediaType(mediaType, contentType string) bool {
+	if len(p.plain) > maxTreeBytes/4 {
+		return false // what is written as a tree may be several times as long
+	}
+	var written []byte
+	switch {
+	case mediaType == "application/x-www-form-urlencoded":
+		p.format, written = formatForm, formJSON(formPairs(string(bytes.TrimSpace(p.plain))))
+	case mediaType == "text/html":
+		p.format, written = formatHTML, htmlJSON(p.plain)
+	case mediaType == "application/xml" || mediaType == "text/xml" || strings.HasSuffix(mediaType, "+xml"):
+		p.format, written = formatXML, xmlJSON(p.plain)
+	case strings.HasPrefix(mediaType, "multipart/"):
+		p.format, written = formatParts, multipartJSON(p.plain, contentType)
+	case mediaType == "text/event-stream":
+		p.format, written = formatEvents, eventsJSON(p.plain)
+	case mediaType == "application/grpc" || strings.HasPrefix(mediaType, "application/grpc+") && mediaType != "application/grpc+json":
+		p.format, written = formatGRPC, framesJSON(p.plain)
+	case mediaType == "application/protobuf" || mediaType == "application/x-protobuf" || mediaType == "application/vnd.google.protobuf" || strings.HasSuffix(mediaType, "+proto"):
+		p.format, written = formatProto, protobufJSON(p.plain)
+	}
+	if written == nil {
+		return false
+	}
+	p.tree, _ = parseTree(written)
+	return p.tree != nil
 }
 
 func startsJSON(b []byte) bool { return len(b) > 0 && (b[0] == '{' || b[0] == '[') }

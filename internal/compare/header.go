@@ -114,14 +114,18 @@ func isHTTPDate(s string) bool {
 	return err == nil
 }
 
-// sameMediaType ignores case and spaces around parameters, which mean nothing.
+// sameMediaType ignores case and spaces around parameters, which mean nothing,
+// and the boundary of multipart bodies, which is drawn afresh for each.
 func sameMediaType(a, b string) bool {
 	fold := func(s string) string {
 		parts := strings.Split(s, ";")
-		for i, p := range parts {
-			parts[i] = strings.ToLower(strings.TrimSpace(p))
+		kept := parts[:0]
+		for _, p := range parts {
+			if p = strings.ToLower(strings.TrimSpace(p)); !strings.HasPrefix(p, "boundary=") {
+				kept = append(kept, p)
+			}
 		}
-		return strings.Join(parts, ";")
+		return strings.Join(kept, ";")
 	}
 	return fold(a) == fold(b)
 }
