@@ -173,13 +173,20 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// version is what the Go toolchain recorded about this build.
+// release is the version of a release, set by its linker and by nobody else: a
+// release is tagged after it was built, so Go cannot know it.
+var release string
+
+// version is the release, or what the Go toolchain recorded about this build.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	v := info.Main.Version
+	v := release
+	if v == "" {
+		v = info.Main.Version
+	}
 	if v == "" {
 		v = "(devel)"
 	}
