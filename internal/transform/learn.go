@@ -15,6 +15,8 @@ type Bindings struct {
 	sources map[string][]source // exchange id -> values that its answer gave first
 	needs   map[string][]string // exchange id -> ids whose answers it uses
 	learned []Learned
+	browser map[string]int          // exchange id -> browser, for those with cookies
+	cookies map[int]map[string]bool // browser -> names of all its recorded cookies
 	// outbound says that outbound calls were seen too, so that it is known
 	// which values reach dependencies.
 	outbound bool
@@ -59,6 +61,7 @@ func Learn(recorded []*traffic.Exchange, opts Options) (*Bindings, error) {
 		l.request(x)
 	}
 	l.finish()
+	l.cookies()
 	return l.bindings, nil
 }
 
@@ -203,6 +206,46 @@ func (l *learner) request(x *traffic.Exchange) {
 		})
 		return "", false
 	})
+}
+
+// cookies finds the browsers, and lets each request need the latest answer that
+// set one of its cookies.
+func (l *learner) cookies() {
+	b := l.bindings
+	var inbound []*traffic.Exchange
+	for _, x := range l.requests {
+		if x.Direction != traffic.Outbound {
+			inbound = append(inbound, x)
+		}
+	}
+	b.browser, b.cookies = browsers(inbound), make(map[int]map[string]bool)
+	type setting struct {
+		browser int
+		name    string
+	}
+	latest := make(map[setting]string)
+	for _, x := range inbound {
+		n, ok := b.browser[x.ID]
+		if !ok {
+			continue
+		}
+		if b.cookies[n] == nil {
+			b.cookies[n] = make(map[string]bool)
+		}
+		eachCookie(&x.Request, func(name, _ string) {
+			b.cookies[n][name] = true
+			if id, ok := latest[setting{n, name}]; ok && !slices.Contains(b.needs[x.ID], id) {
+				b.needs[x.ID] = append(b.needs[x.ID], id)
+			}
+		})
+		slices.SortFunc(b.needs[x.ID], func(a, b string) int { return l.order[a] - l.order[b] })
+		if x.Response != nil {
+			for _, c := range setCookies(x.Response) {
+				b.cookies[n][c.name] = true
+				latest[setting{n, c.name}] = x.ID
+			}
+		}
+	}
 }
 
 // finish keeps the sources that some use takes.

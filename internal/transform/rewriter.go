@@ -17,6 +17,7 @@ type Rewriter struct {
 
 	mu   sync.Mutex
 	live map[string]string // identity -> live value
+	jars map[int]jar       // by browser
 }
 
 // NewRewriter returns a rewriter that has seen no live answer yet. b may be nil
@@ -26,7 +27,7 @@ func NewRewriter(b *Bindings, opts Options) *Rewriter {
 	if b == nil {
 		b = &Bindings{}
 	}
-	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string)}
+	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string), jars: make(map[int]jar)}
 }
 
 // Needs returns the IDs of the recorded exchanges whose live answers the
@@ -34,7 +35,7 @@ func NewRewriter(b *Bindings, opts Options) *Rewriter {
 func (r *Rewriter) Needs(id string) []string { return r.bindings.Needs(id) }
 
 // Request returns what to send in the place of a recorded request: learned
-// values first, then credentials, then header rules. It never changes its
+// values first, then cookies, then credentials, then header rules. It never changes its
 // argument, and returns a part of it when there is nothing to change.
 func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	req := &recorded.Request
@@ -42,8 +43,20 @@ func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	if len(pairs) > 0 {
 		req = rewriteRequest(req, func(s spot) (string, bool) { return replaceIn(s, pairs) })
 	}
+	req = r.fillCookies(recorded.ID, req)
 	req = r.opts.credentials(recorded, req)
 	return r.opts.headers(recorded, req)
+}
+
+// fillCookies adds what the jar of the browser knows.
+func (r *Rewriter) fillCookies(id string, req *traffic.Request) *traffic.Request {
+	n, ok := r.bindings.browser[id]
+	if !ok {
+		return req
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.jars[n].fill(req, r.bindings.cookies[n])
 }
 
 // resolved returns the live values of identities that the request of an
@@ -114,6 +127,14 @@ const maxPairs = 256
 // returns the pairs of recorded and live values that a mock should know. A
 // live exchange without an answer teaches nothing.
 func (r *Rewriter) Observe(recorded, live *traffic.Exchange) []traffic.Binding {
+	if n, ok := r.bindings.browser[recorded.ID]; ok && live.Response != nil {
+		r.mu.Lock()
+		if r.jars[n] == nil {
+			r.jars[n] = make(jar)
+		}
+		r.jars[n].keep(live.Response)
+		r.mu.Unlock()
+	}
 	sources := r.bindings.sources[recorded.ID]
 	if live.Response == nil || recorded.Response == nil || len(sources) == 0 && r.bindings.outbound {
 		return nil
