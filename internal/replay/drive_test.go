@@ -75,6 +75,7 @@ func TestDriveKeepsRecordedMoments(t *testing.T) {
 		if len(r.Samples) != 4 || r.Unsent != 0 {
 			t.Fatalf("%d samples, %d unsent, errors %v", len(r.Samples), r.Unsent, r.Errors)
 		}
+		slices.SortFunc(r.Samples, func(a, b replay.Sample) int { return int(a.Exchange - b.Exchange) })
 		for i, x := range r.Samples {
 			if x.Planned != want[i] || x.Sent < x.Planned || x.Last < x.First || x.First < x.Sent || x.Status != 200 || x.Size != 2 {
 				t.Errorf("sample %d: %+v", i, x)
@@ -96,16 +97,14 @@ func TestDriveNeverSendsEarly(t *testing.T) {
 	}))
 	defer s.Close()
 	transports(t, func(t *testing.T, opts replay.Options) {
+		began := time.Now()
 		drive(t, opts, addr(s), replay.Load{Rate: 500}, many(100, time.Hour)...)
-		// Nothing holds an upper bound on a busy machine, but nothing may come
-		// before its moment, and the first one has no delay to hide behind.
+		// A busy machine may be late by any time, but nothing may be early: from
+		// before the load began to the arrival of request i pass i periods.
 		for i := range 100 {
-			if d := arrivals[fmt.Sprintf("/%d", i)].Sub(arrivals["/99"]); i < 50 && d > 0 {
-				t.Errorf("request %d came %v after the last one", i, d)
+			if d := arrivals[fmt.Sprintf("/%d", i)].Sub(began); d < time.Duration(i)*2*time.Millisecond {
+				t.Errorf("request %d came after %v", i, d)
 			}
-		}
-		if span := arrivals["/99"].Sub(arrivals["/0"]); span < 100*time.Millisecond {
-			t.Errorf("100 requests at 500 a second took only %v", span)
 		}
 	})
 }

@@ -22,6 +22,7 @@ type driver struct {
 	load   Load
 	graph  graph
 	start  time.Time
+	meet   func() time.Time // waits for the other arm and returns the common start; nil: alone
 
 	next      int64 // number of the next shot
 	ahead     *job  // the next shot, perhaps ready to be sent
@@ -129,7 +130,12 @@ func (e *Engine) Drive(ctx context.Context, t Target, p *Plan) (*Result, error) 
 	if p.n != len(e.inbound) {
 		return nil, errors.New("replay: the plan was made for another recording")
 	}
+	return e.drive(ctx, t, p, nil)
+}
+
+func (e *Engine) drive(ctx context.Context, t Target, p *Plan, meet func() time.Time) (*Result, error) {
 	d := e.newDriver(t, p)
+	d.meet = meet
 	ran, err := e.runLoop(ctx, d)
 	if err != nil {
 		return nil, err
@@ -142,6 +148,15 @@ func (e *Engine) Drive(ctx context.Context, t Target, p *Plan) (*Result, error) 
 		return d.result, fmt.Errorf("load on %s: %d requests not sent: %w", t.Arm, d.result.Unsent, context.Cause(ctx))
 	}
 	return d.result, nil
+}
+
+// begin starts the clock of the load.
+func (d *driver) begin() {
+	if d.meet != nil {
+		d.start = d.meet()
+		return
+	}
+	d.start = time.Now()
 }
 
 // take hands out the shot that peek announced, or nil when it has to wait for

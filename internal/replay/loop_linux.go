@@ -110,7 +110,8 @@ func (l *loop) run() {
 	defer unix.Close(l.epoll)
 	l.d.start = time.Now()
 	l.warm()
-	l.d.start, l.begun = time.Now(), true
+	l.d.begin()
+	l.begun = true
 	for {
 		l.fire()
 		if l.ended() {

@@ -32,7 +32,7 @@ func (e *Engine) runWorkers(ctx context.Context, d *driver) {
 	w.changed.L = &w.mu
 	stop := context.AfterFunc(ctx, w.changed.Broadcast)
 	defer stop()
-	d.start = time.Now()
+	d.begin()
 	w.keepTime()
 	w.drain()
 	w.group.Wait()

@@ -1,0 +1,112 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// OpenRound sends a load to a and b at the same time, each request at the same
+// planned moment, and pairs the response times, which count from that moment.
+// It shows what a round of one request after the other cannot: queueing, lock
+// contention, saturation. The arms disturb each other as much as they share a
+// machine, so that its figures stand beside those of [Engine.Round] and never
+// in their place.
+//
+// rwA and rwB give the rewriters of each arm, as Load.Rewriter does, which they
+// replace; nil sends as recorded. First is empty in the pairs.
+func (e *Engine) OpenRound(ctx context.Context, a, b Target, rwA, rwB func(copy, loop int) Rewriter, p *Plan) (Round, error) {
+	if err := errors.Join(a.validate(), b.validate()); err != nil {
+		return Round{}, err
+	}
+	if p.n != len(e.inbound) {
+		return Round{}, errors.New("replay: the plan was made for another recording")
+	}
+	meet := meeting(ctx, 2)
+	var results [2]*Result
+	var errs [2]error
+	var both sync.WaitGroup
+	for i, arm := range []struct {
+		target Target
+		rw     func(copy, loop int) Rewriter
+	}{{a, rwA}, {b, rwB}} {
+		both.Go(func() {
+			plan := *p
+			plan.load.Rewriter = arm.rw
+			results[i], errs[i] = e.drive(ctx, arm.target, &plan, meet)
+		})
+	}
+	both.Wait()
+	if results[0] == nil || results[1] == nil {
+		return Round{}, errors.Join(errs[:]...)
+	}
+	return pairUp(results[0], results[1], p.load.Pass), errors.Join(errs[:]...)
+}
+
+// meeting returns a function that waits until n callers have called it, and
+// returns the same moment, shortly ahead, to all.
+func meeting(ctx context.Context, n int) func() time.Time {
+	var mu sync.Mutex
+	var start time.Time
+	arrived := make(chan struct{})
+	return func() time.Time {
+		mu.Lock()
+		if n--; n == 0 {
+			start = time.Now().Add(time.Millisecond)
+			close(arrived)
+		}
+		mu.Unlock()
+		select {
+		case <-arrived:
+			return start
+		case <-ctx.Done():
+			return time.Now()
+		}
+	}
+}
+
+// pairUp pairs the samples of two arms that belong to the same request of the
+// same copy and loop.
+func pairUp(a, b *Result, pass uint32) Round {
+	round := Round{Pass: pass, Dropped: make(map[string]int), Repetitions: 1}
+	type key struct{ exchange, instance int32 }
+	other := make(map[key]Sample, len(b.Samples))
+	for _, s := range b.Samples {
+		other[key{s.Exchange, s.Instance}] = s
+		round.SendLag = append(round.SendLag, s.Lag())
+	}
+	drop := func(r *Result, s Sample) bool {
+		if f := s.Failure(); f != traffic.FailureNone {
+			round.Dropped[r.arm+": "+string(f)]++
+			return true
+		}
+		if s.Retried {
+			round.Dropped[r.arm+": retried"]++
+		}
+		return s.Retried
+	}
+	ordered := slices.Clone(a.Samples)
+	slices.SortStableFunc(ordered, func(x, y Sample) int { return int(min(max(x.Planned-y.Planned, -1), 1)) })
+	for _, x := range ordered {
+		round.SendLag = append(round.SendLag, x.Lag())
+		y, ok := other[key{x.Exchange, x.Instance}]
+		if !ok {
+			round.Dropped[b.arm+": not sent"]++
+			continue
+		}
+		dropped := drop(a, x)
+		dropped = drop(b, y) || dropped
+		if !dropped && x.Status != y.Status {
+			round.Dropped["status differs"]++
+			dropped = true
+		}
+		if !dropped {
+			round.Pairs = append(round.Pairs, Pair{Recorded: a.Recorded(x), Endpoint: a.Endpoint(x), A: x.Response(), B: y.Response()})
+		}
+	}
+	return round
+}
