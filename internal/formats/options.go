@@ -37,6 +37,9 @@ type Options struct {
 	// Names gives names to addresses ("10.1.2.3" or "10.1.2.3:8080"), for
 	// packets, which carry none.
 	Names map[string]string
+	// Network, when it is not zero, is the only VXLAN network (VNI) whose
+	// packets are read.
+	Network uint32
 	// MaxRecord bounds the size of one record in bytes; larger ones are
 	// reported and skipped. Zero means 64 MiB.
 	MaxRecord int64

@@ -45,7 +45,7 @@ func readPackets(s *source) error {
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
 		}
-		seg, err := decodeSegment(data, link(info), info, 0)
+		seg, err := decodeSegment(data, link(info), info, s.opts.Network)
 		if err != nil {
 			damaged++
 			continue
@@ -100,8 +100,8 @@ var errDamaged = errors.New("a packet that cannot be read")
 
 // decodeSegment finds the innermost TCP segment of a packet; nil when there is
 // none. network, when it is not zero, is the only VXLAN network to look at.
-func decodeSegment(data []byte, link layers.LinkType, info gopacket.CaptureInfo, network uint32) (*segment, error) {
-	packet := gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: false, NoCopy: true})
+func decodeSegment(data []byte, first gopacket.Decoder, info gopacket.CaptureInfo, network uint32) (*segment, error) {
+	packet := gopacket.NewPacket(data, first, gopacket.DecodeOptions{Lazy: false, NoCopy: true})
 	s := &segment{at: info.Timestamp.UTC()}
 	var src, dst netip.Addr
 	length := 0 // of what the IP header says follows it
