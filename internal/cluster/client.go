@@ -59,8 +59,9 @@ func (c *Cluster) connect(config *rest.Config) error {
 	return nil
 }
 
-// connectNode connects with the credentials that kubeadm has written into the
-// node, which exist long before kind hands out a kubeconfig file.
+// connectNode makes the client with the credentials that kubeadm has written
+// into the node, which exist long before the API answers and kind hands out a
+// kubeconfig file.
 func (c *Cluster) connectNode(ctx context.Context) error {
 	conf, err := c.docker.run(ctx, "exec", c.node(), "cat", "/etc/kubernetes/admin.conf")
 	if err != nil {
@@ -76,10 +77,7 @@ func (c *Cluster) connectNode(ctx context.Context) error {
 	}
 	port, _, _ = strings.Cut(port, "\n")
 	config.Host = "https://" + port
-	if err := c.connect(config); err != nil {
-		return err
-	}
-	return c.answers(ctx)
+	return c.connect(config)
 }
 
 // answers asks the API server for its version.

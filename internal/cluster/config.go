@@ -45,6 +45,11 @@ controllerManager:
 	`kind: KubeletConfiguration
 serializeImagePulls: false
 `,
+	// A Service's address leads to its pod at once, not a second later.
+	`kind: KubeProxyConfiguration
+iptables:
+  minSyncPeriod: 0s
+`,
 }
 
 func kubeconfigPath(dir, name string) string { return filepath.Join(dir, name+".kubeconfig") }

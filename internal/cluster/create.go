@@ -79,14 +79,19 @@ func (cr *creation) run(ctx context.Context, c *Cluster, opts Options) error {
 // container engine answers, then connects as soon as there are credentials, and
 // closes the cluster's DNS to the outside before its pods start.
 func (cr *creation) settle(ctx context.Context, c *Cluster) error {
-	if err := poll(ctx, 200*time.Millisecond, func() bool {
+	if err := poll(ctx, 500*time.Millisecond, func() bool {
 		_, err := c.docker.run(ctx, "exec", c.node(), "ctr", "--namespace=k8s.io", "version")
 		return err == nil
 	}); err != nil {
 		return err
 	}
 	close(cr.node)
-	if err := poll(ctx, 500*time.Millisecond, func() bool { return c.connectNode(ctx) == nil }); err != nil {
+	// Running something in the node costs the CPU that the control plane needs
+	// to start, so it is done rarely; asking a port is cheap.
+	if err := poll(ctx, time.Second, func() bool { return c.connectNode(ctx) == nil }); err != nil {
+		return err
+	}
+	if err := poll(ctx, 200*time.Millisecond, func() bool { return c.answers(ctx) == nil }); err != nil {
 		return err
 	}
 	return c.closeDNS(ctx)

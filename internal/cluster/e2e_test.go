@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"io"
 	"os"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestKindCluster(t *testing.T) {
 	began := time.Now()
 	since := func() float64 { return time.Since(began).Seconds() }
 	c, err := Start(ctx, Options{
-		KubeconfigDir: t.TempDir(), LogsDir: t.TempDir(), Env: os.Environ(),
+		KubeconfigDir: t.TempDir(), LogsDir: t.TempDir(), Env: os.Environ(), Debug: debugTo(t),
 		Progress: func(s string) { t.Logf("%6.2f %s", since(), s) },
 	})
 	if err != nil {
@@ -45,6 +46,9 @@ func TestKindCluster(t *testing.T) {
 	t.Logf("%6.2f ready", since())
 	dns, err := c.DNS(ctx)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DNSReady(ctx); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%6.2f DNS %v", since(), dns)
@@ -86,4 +90,18 @@ func TestCancelKindCluster(t *testing.T) {
 			t.Errorf("cluster %s is still there", f.Name)
 		}
 	}
+}
+
+// debugTo opens the file that REPRISE_E2E_DEBUG names for the output of kubeadm.
+func debugTo(t *testing.T) io.Writer {
+	path := os.Getenv("REPRISE_E2E_DEBUG")
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }

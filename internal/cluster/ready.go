@@ -19,7 +19,7 @@ const readyTimeout = 90 * time.Second
 
 // Ready waits until pods can be started on the cluster: the API answers, a node
 // is ready and takes pods. It does not wait for the cluster's DNS, which comes
-// up while images load (see [Cluster.DNS]). For a given cluster it is a check.
+// up while mocks start (see [Cluster.DNSReady]). For a given cluster it is a check.
 func (c *Cluster) Ready(ctx context.Context) error {
 	if c.creation != nil {
 		select {
@@ -101,11 +101,17 @@ func (c *Cluster) closeDNS(ctx context.Context) error {
 	if _, err := maps.Update(ctx, config, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("close CoreDNS to the outside: %w", err)
 	}
-	// The annotation replaces pods that were made with the old configuration.
+	// The annotation replaces pods that were made with the old configuration. The
+	// probe would otherwise ask every ten seconds, and often fails the first time.
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{
 		"replicas": 1,
 		"strategy": map[string]any{"type": "Recreate", "rollingUpdate": nil},
-		"template": map[string]any{"metadata": map[string]any{"annotations": map[string]string{"reprise.dev/corefile": "closed"}}},
+		"template": map[string]any{
+			"metadata": map[string]any{"annotations": map[string]string{"reprise.dev/corefile": "closed"}},
+			"spec": map[string]any{"containers": []any{map[string]any{
+				"name": "coredns", "readinessProbe": map[string]any{"periodSeconds": 1},
+			}}},
+		},
 	}})
 	if err != nil {
 		return err
@@ -137,7 +143,8 @@ type DNS struct {
 	Domain string
 }
 
-// DNS waits until the cluster's DNS service has an endpoint and returns it.
+// DNS returns the cluster's DNS service, which may not answer yet (see
+// [Cluster.DNSReady]).
 func (c *Cluster) DNS(ctx context.Context) (DNS, error) {
 	api, err := c.API()
 	if err != nil {
@@ -150,7 +157,17 @@ func (c *Cluster) DNS(ctx context.Context) (DNS, error) {
 	if err != nil {
 		return DNS{}, fmt.Errorf("find the cluster's DNS: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, errors.New("the cluster's DNS did not start within "+readyTimeout.String()))
+	return DNS{Address: service.Spec.ClusterIP + ":53", Domain: c.domain(ctx)}, nil
+}
+
+// DNSReady waits until the cluster's DNS service answers.
+func (c *Cluster) DNSReady(ctx context.Context) error {
+	api, err := c.API()
+	if err != nil {
+		return err
+	}
+	slow := errors.New("the cluster's DNS did not start within " + readyTimeout.String())
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, slow)
 	defer cancel()
 	err = poll(ctx, 100*time.Millisecond, func() bool {
 		slices, err := api.DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kube-dns"})
@@ -167,9 +184,9 @@ func (c *Cluster) DNS(ctx context.Context) (DNS, error) {
 		return false
 	})
 	if err != nil {
-		return DNS{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	return DNS{Address: service.Spec.ClusterIP + ":53", Domain: c.domain(ctx)}, nil
+	return nil
 }
 
 // domain reads the cluster's domain from the Corefile; nearly all clusters have

@@ -1,0 +1,444 @@
+package deploy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reprise-ci/reprise/internal/agent"
+	"github.com/reprise-ci/reprise/internal/authority"
+	"github.com/reprise-ci/reprise/internal/cluster"
+	"github.com/reprise-ci/reprise/internal/deploy"
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+const (
+	serviceImage = "reprise-test/orders:head"
+	run          = "test"
+)
+
+// stages reports how long the parts of a test take.
+type stages struct {
+	t     *testing.T
+	began time.Time
+}
+
+func (s *stages) done(what string) { s.t.Logf("%6.2f s  %s", time.Since(s.began).Seconds(), what) }
+
+// recorded is the traffic of a service that was asked for two orders, a stray
+// call and its own peer, when the stray call was not made yet.
+func recorded() []*traffic.Exchange {
+	var xs []*traffic.Exchange
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	answer := func(body string) *traffic.Response {
+		header := traffic.Header{{Name: "Content-Type", Value: "text/plain"}}
+		return &traffic.Response{Status: 200, Proto: "HTTP/1.1", Header: header, Body: traffic.NewBody([]byte(body), header)}
+	}
+	for i, path := range []string{"/orders/1", "/orders/2", "/stray", "/peer"} {
+		id := fmt.Sprintf("in-%d", i)
+		at = at.Add(time.Second)
+		xs = append(xs, &traffic.Exchange{
+			ID: id, Direction: traffic.Inbound, Lane: traffic.Lane(id), Start: at, Duration: time.Millisecond,
+			Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "orders.example", Target: path, Proto: "HTTP/1.1"},
+			Response: answer(""),
+		})
+		if !strings.HasPrefix(path, "/orders") {
+			continue
+		}
+		n := path[len("/orders/"):]
+		xs = append(xs, &traffic.Exchange{
+			ID: id + "-stock", Direction: traffic.Outbound, Lane: traffic.Lane(id), Start: at.Add(time.Microsecond),
+			Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "inventory:8080", Target: "/stock/" + n, Proto: "HTTP/1.1"},
+			Response: answer("stock " + n),
+		}, &traffic.Exchange{
+			ID: id + "-price", Direction: traffic.Outbound, Lane: traffic.Lane(id), Start: at.Add(2 * time.Microsecond),
+			Request:  traffic.Request{Method: "GET", Scheme: "https", Authority: "api.payments.example", Target: "/price/" + n, Proto: "HTTP/1.1"},
+			Response: answer("price " + n),
+		})
+	}
+	return xs
+}
+
+// compile builds a program that an empty image can run.
+func compile(ctx context.Context, pkg, out string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
+	}
+	return nil
+}
+
+// world is a cluster with the images of the agent and the service on its node.
+type world struct {
+	*testing.T
+	cluster *cluster.Cluster
+	kube    *deploy.Kube
+	ca      *authority.Authority
+	dns     cluster.DNS
+	image   *agent.Image
+	stages  *stages
+}
+
+func newWorld(t *testing.T, ctx context.Context) *world {
+	t.Helper()
+	w := &world{T: t, stages: &stages{t, time.Now()}}
+	// Compiling is not what is measured here.
+	dir := t.TempDir()
+	if err := compile(ctx, "../agent/testdata/agent", filepath.Join(dir, "agent")); err != nil {
+		t.Fatal(err)
+	}
+	if err := compile(ctx, "./testdata/service", filepath.Join(dir, "service")); err != nil {
+		t.Fatal(err)
+	}
+	w.stages.began = time.Now()
+	c, err := cluster.Start(ctx, cluster.Options{KubeconfigDir: t.TempDir(), LogsDir: t.TempDir(), Env: os.Environ()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cluster = c
+	t.Cleanup(func() {
+		began := time.Now()
+		if err := c.Delete(context.Background()); err != nil {
+			t.Error(err)
+		}
+		t.Logf("cluster removed in %.2f s", time.Since(began).Seconds())
+	})
+	var g errgroup.Group
+	g.Go(func() error {
+		image, err := agent.NewImage(filepath.Join(dir, "agent"))
+		if err != nil {
+			return err
+		}
+		w.image = image
+		w.stages.done("agent image made")
+		archive := image.Archive()
+		defer archive.Close()
+		err = c.LoadImages(ctx, archive)
+		w.stages.done("agent image on the node")
+		return err
+	})
+	g.Go(func() error {
+		out, err := exec.CommandContext(ctx, "docker", "build", "-q", "-t", serviceImage, "-f", "testdata/service/Dockerfile", dir).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("docker build: %w\n%s", err, out)
+		}
+		w.stages.done("service image built")
+		err = c.LoadDockerImages(ctx, serviceImage)
+		w.stages.done("service image on the node")
+		return err
+	})
+	g.Go(func() error { err := c.Ready(ctx); w.stages.done("cluster ready"); return err })
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	config, err := c.REST()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.kube, err = deploy.Connect(config); err != nil {
+		t.Fatal(err)
+	}
+	if w.ca, err = authority.New(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// startAgent starts an agent and forwards its API.
+func (w *world) startAgent(ctx context.Context, namespace, role string) (pod deploy.Pod, inside, outside agent.Endpoint, err error) {
+	token := agent.NewToken()
+	pod, err = w.kube.StartAgent(ctx, deploy.Agent{
+		Namespace: namespace, Name: role, Image: w.image.Ref, Args: []string{role},
+		Secret: map[string]string{agent.EnvToken: token}, AddressEnv: agent.EnvAddress,
+	})
+	if err != nil {
+		return pod, inside, outside, err
+	}
+	forwarding, err := w.cluster.Forward(context.WithoutCancel(ctx), namespace, pod.Name, agent.ControlPort)
+	if err != nil {
+		return pod, inside, outside, err
+	}
+	w.Cleanup(forwarding.Close)
+	inside = agent.Endpoint{Addr: fmt.Sprintf("%s:%d", pod.Address, agent.ControlPort), Token: token}
+	outside = agent.Endpoint{Addr: forwarding.Addr, Token: token}
+	return pod, inside, outside, agent.Healthy(ctx, outside)
+}
+
+// deployed is one arm.
+type deployed struct {
+	mock   *agent.Mock
+	target agent.Target
+	pod    string
+}
+
+func (w *world) deploy(ctx context.Context, arm string, chart *deploy.Chart) (*deployed, error) {
+	if err := w.kube.Namespace(ctx, arm, run); err != nil {
+		return nil, err
+	}
+	pod, inside, outside, err := w.startAgent(ctx, arm, agent.RoleMock)
+	if err != nil {
+		return nil, err
+	}
+	w.stages.done(arm + ": mock runs")
+	key, err := w.ca.KeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	d := &deployed{mock: agent.NewMock(context.WithoutCancel(ctx), outside)}
+	_, err = d.mock.Load(agent.MockSettings{
+		Arm: arm, CertPEM: w.ca.CertPEM(), KeyPEM: key, Ports: []int{80, 443, 8080},
+		DNS: &agent.DNSSettings{Port: 53, ClusterSuffixes: []string{w.dns.Domain}, Upstream: w.dns.Address},
+	}, agent.List(recorded()))
+	if err != nil {
+		return nil, err
+	}
+	if err := w.cluster.DNSReady(ctx); err != nil {
+		return nil, err
+	}
+	w.stages.done(arm + ": cluster DNS answers")
+	release, err := chart.Install(ctx, w.kube, deploy.Arm{
+		Namespace: arm, Nameserver: pod.Address, Domain: w.dns.Domain, CA: w.ca.CertPEM(), Loaded: []string{serviceImage}, Owned: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.stages.done(arm + ": installed")
+	if err := release.WaitReady(ctx); err != nil {
+		return nil, err
+	}
+	endpoint, err := release.Endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.stages.done(arm + ": ready at " + endpoint.Addr)
+	d.pod = endpoint.Pod
+	d.target = agent.Target{Arm: arm, Addr: endpoint.Addr, TLS: endpoint.TLS, Mock: &inside}
+	return d, nil
+}
+
+// TestCluster does what a run does, on a kind cluster: three arms with mocks, a
+// replayer, a pass on each, a round, usage, logs; then charts that cannot
+// become ready.
+func TestCluster(t *testing.T) {
+	if os.Getenv("REPRISE_E2E") != "1" {
+		t.Skip("set REPRISE_E2E=1 to run tests that make a kind cluster (needs Docker)")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	defer cancel()
+	w := newWorld(t, ctx)
+	var err error
+	if w.dns, err = w.cluster.DNS(ctx); err != nil {
+		t.Fatal(err)
+	}
+	chart := w.load(nil)
+	arms := map[string]*deployed{}
+	var mu sync.Mutex
+	var replayer *agent.Replayer
+	g, gctx := errgroup.WithContext(ctx)
+	for _, arm := range []string{"base", "control", "head"} {
+		g.Go(func() error {
+			d, err := w.deploy(gctx, arm, chart)
+			mu.Lock()
+			defer mu.Unlock()
+			arms[arm] = d
+			return err
+		})
+	}
+	g.Go(func() error {
+		if err := w.kube.Namespace(gctx, "reprise", run); err != nil {
+			return err
+		}
+		_, _, outside, err := w.startAgent(gctx, "reprise", agent.RoleReplay)
+		replayer = agent.NewReplayer(outside)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		w.giveUp(ctx, err)
+	}
+	w.stages.done("all arms ready")
+	var inbound []*traffic.Exchange
+	for _, x := range recorded() {
+		if x.Direction == traffic.Inbound {
+			inbound = append(inbound, x)
+		}
+	}
+	if n, err := replayer.Load(ctx, agent.ReplaySettings{}, agent.List(inbound)); err != nil || n != 4 {
+		t.Fatalf("loaded %d requests, %v", n, err)
+	}
+	for arm, d := range arms {
+		w.pass(ctx, replayer, arm, d)
+	}
+	w.stages.done("a pass on each arm")
+	round, err := replayer.Round(ctx, arms["base"].target, arms["head"].target, 2, 1, agent.RoundOptions{PairsPerEndpoint: 50, Only: []string{"in-0", "in-1"}})
+	if err != nil || len(round.Pairs) < 50 {
+		t.Errorf("round of %d pairs, %v", len(round.Pairs), err)
+	}
+	w.stages.done(fmt.Sprintf("a round of %d pairs", len(round.Pairs)))
+	w.usage(ctx, arms["head"].pod)
+	w.logs(ctx)
+	t.Run("not ready", func(t *testing.T) { w.notReady(ctx, t) })
+}
+
+// load loads the test chart with some values.
+func (w *world) load(set []string) *deploy.Chart {
+	w.Helper()
+	chart, err := deploy.Load(deploy.Options{
+		Chart: "testdata/chart", Set: set, ReadyTimeout: time.Minute,
+		Images: []deploy.Image{{Match: "registry.example.com/orders", Ref: serviceImage}},
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return chart
+}
+
+// giveUp prints what the pods said.
+func (w *world) giveUp(ctx context.Context, err error) {
+	w.Helper()
+	dir := w.TempDir()
+	_ = w.cluster.Logs(ctx, dir, false, "base", "control", "head", "reprise") // the first error counts
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, _ error) error {
+		if text, err := os.ReadFile(path); err == nil {
+			w.Logf("%s\n%s", strings.TrimPrefix(path, dir), text)
+		}
+		return nil
+	})
+	w.Fatal(err)
+}
+
+// pass replays once and looks at what the service answered and called.
+func (w *world) pass(ctx context.Context, replayer *agent.Replayer, arm string, d *deployed) {
+	w.Helper()
+	bodies := map[string]string{}
+	if err := replayer.Pass(ctx, d.target, 1, func(x *traffic.Exchange) {
+		if x.Response == nil {
+			w.Errorf("%s %s: %s", arm, x.Request.Target, x.Failure)
+			return
+		}
+		bodies[x.Recorded] = string(x.Response.Body.Raw)
+	}); err != nil {
+		w.Fatal(err)
+	}
+	for id, want := range map[string]string{
+		"in-0": "200 stock 1\n200 price 1\n", // by plain HTTP and by TLS
+		"in-1": "200 stock 2\n200 price 2\n",
+		"in-3": "200 ok\n", // a name of the arm's own chart
+	} {
+		if bodies[id] != want {
+			w.Errorf("%s answered %s with %q, want %q", arm, id, bodies[id], want)
+		}
+	}
+	if strings.HasPrefix(bodies["in-2"], "200") || strings.HasPrefix(bodies["in-2"], "error: ") {
+		w.Errorf("%s: the stray call got %q, want the mock's refusal", arm, bodies["in-2"])
+	}
+	account := d.mock.Account(1)
+	if account.Matched != 4 || account.Missed != 1 || account.Extra != 0 || account.Err != nil {
+		w.Errorf("%s: account %+v, want 4 matched and 1 missed", arm, account)
+	}
+	for _, call := range d.mock.Calls(1) {
+		if call.Match.Tier == traffic.TierMiss && (call.Request.Authority != "never.recorded.example" || call.Request.Target != "/secret" || call.Lane != "in-2") {
+			w.Errorf("%s: missed %s %s in lane %s, want the stray call", arm, call.Request.Authority, call.Request.Target, call.Lane)
+		}
+	}
+	evidence, err := d.mock.Evidence()
+	if err != nil {
+		w.Error(err)
+	}
+	asked := false
+	for _, n := range evidence.Names {
+		asked = asked || strings.TrimSuffix(n.Name, ".") == "never.recorded.example" && !n.Recorded && !n.Cluster
+	}
+	if !asked {
+		w.Errorf("%s: the names asked for lack never.recorded.example: %+v", arm, evidence.Names)
+	}
+	if err := d.mock.Err(); err != nil {
+		w.Error(err)
+	}
+}
+
+func (w *world) usage(ctx context.Context, pod string) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		usage, err := w.cluster.PodUsage(ctx, "head", pod)
+		if err == nil && usage.MemoryBytes > 0 && usage.CPU > 0 {
+			w.stages.done(fmt.Sprintf("usage: %v of CPU, %.1f MB", usage.CPU, float64(usage.MemoryBytes)/1e6))
+			return
+		}
+		select {
+		case <-ctx.Done():
+			w.Errorf("no figures within 30 s: %+v, %v", usage, err)
+			return
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func (w *world) logs(ctx context.Context) {
+	w.Helper()
+	dir := w.TempDir()
+	if err := w.cluster.Logs(ctx, dir, false, "head", "reprise"); err != nil {
+		w.Error(err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "head", "orders-*.orders.log"))
+	if err != nil || len(found) != 1 {
+		w.Fatalf("logs of the service: %v, %v", found, err)
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil || !strings.Contains(string(text), "listening on 8080") {
+		w.Errorf("log %q, %v", text, err)
+	}
+	events, err := os.ReadFile(filepath.Join(dir, "head", "events.log"))
+	if err != nil || !strings.Contains(string(events), "Scheduled") {
+		w.Errorf("events %q, %v", events, err)
+	}
+	w.stages.done("logs collected")
+}
+
+// notReady installs charts whose pods cannot become ready.
+func (w *world) notReady(ctx context.Context, t *testing.T) {
+	for name, tc := range map[string]struct {
+		set    []string
+		reason string
+		says   string
+		within time.Duration
+	}{
+		"no-image":  {[]string{"image=registry.invalid/none:1"}, "ErrImagePull ImagePullBackOff", "registry.invalid/none:1", 15 * time.Second},
+		"crash":     {[]string{"mode=crash"}, "CrashLoopBackOff", "FATAL: no database at all", 15 * time.Second},
+		"no-secret": {[]string{"secret=missing"}, "CreateContainerConfigError", `secret "missing" not found`, 10 * time.Second},
+		"no-volume": {[]string{"volume=missing"}, "FailedMount", `configmap "missing" not found`, 15 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := w.kube.Namespace(ctx, name, run); err != nil {
+				t.Fatal(err)
+			}
+			release, err := w.load(tc.set).Install(ctx, w.kube, deploy.Arm{Namespace: name, Owned: true, Loaded: []string{serviceImage}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			err = release.WaitReady(ctx)
+			took := time.Since(began)
+			t.Logf("after %.1f s: %v", took.Seconds(), err)
+			var stuck *deploy.NotReadyError
+			if !errors.As(err, &stuck) || !strings.Contains(tc.reason, stuck.Reason) || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("want %s with %q; events %q", tc.reason, tc.says, stuck)
+			}
+			if took > tc.within {
+				t.Errorf("took %s, want at most %s", took, tc.within)
+			}
+		})
+	}
+}
