@@ -228,6 +228,34 @@ func TestBindAndEvidence(t *testing.T) {
 	}
 }
 
+// TestReach waits for a port that opens a little later.
+func TestReach(t *testing.T) {
+	r := NewReplayer(start(t, ServeReplay))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	opened := make(chan net.Listener, 1)
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		l, _ := net.Listen("tcp", addr)
+		opened <- l
+	}()
+	if err := r.Reach(t.Context(), addr); err != nil {
+		t.Error(err)
+	}
+	if l := <-opened; l != nil {
+		l.Close()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := r.Reach(ctx, addr); err == nil {
+		t.Error("a closed port was reached")
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	at := start(t, ServeMock)
 	early := NewMock(t.Context(), at)
@@ -288,10 +316,10 @@ func TestPassEndsWithContext(t *testing.T) {
 func TestSettingsCarryAllOptions(t *testing.T) {
 	local := map[string]bool{ // what cannot travel, and what stands for it
 		"Routes": true, "Router": true, "Eligible": true, // route templates, ids
-		"Now": true, "Log": true, "Dial": true, "TLS": true, // those of the agent
+		"Now": true, "Log": true, "Dial": true, "TLS": true, "Mock": true, // those of the agent
 	}
 	for _, pair := range []struct{ room, settings any }{
-		{mock.Options{}, MockSettings{}}, {replay.Options{}, ReplaySettings{}}, {replay.RoundOptions{}, RoundOptions{}},
+		{mock.Options{}, MockSettings{}}, {replay.Options{}, ReplaySettings{}}, {replay.RoundOptions{}, RoundOptions{}}, {replay.Target{}, Target{}},
 	} {
 		room, settings := reflect.TypeOf(pair.room), reflect.TypeOf(pair.settings)
 		for i := range room.NumField() {
@@ -324,8 +352,8 @@ func TestSettingsArrive(t *testing.T) {
 	if _, err := (MockSettings{Routes: []string{"no slash"}}).options(ServerOptions{}); err == nil {
 		t.Error("a bad route was accepted")
 	}
-	ropts, err := ReplaySettings{Concurrency: 3, Timeout: time.Second, MaxBody: 9, KeepHost: true}.options()
-	if err != nil || ropts.Concurrency != 3 || ropts.Timeout != time.Second || ropts.MaxBody != 9 || !ropts.KeepHost || !ropts.TLS.InsecureSkipVerify {
+	ropts, err := ReplaySettings{Concurrency: 3, Timeout: time.Second, MaxBody: 9, KeepHost: true, HTTP2: true}.options()
+	if err != nil || ropts.Concurrency != 3 || ropts.Timeout != time.Second || ropts.MaxBody != 9 || !ropts.KeepHost || !ropts.HTTP2 || !ropts.TLS.InsecureSkipVerify {
 		t.Errorf("replay options %+v, %v", ropts, err)
 	}
 }

@@ -83,6 +83,15 @@ func (c client) call(ctx context.Context, method, path string, in, out any) erro
 	return nil
 }
 
+// Reach waits until the agent can open a TCP connection to each address. A
+// Service's address leads nowhere for a moment after its pods are ready.
+func (c client) Reach(ctx context.Context, addresses ...string) error {
+	if len(addresses) == 0 {
+		return nil
+	}
+	return c.call(ctx, http.MethodPost, "/v1/reach", addresses, nil)
+}
+
 // load streams settings and exchanges to the agent.
 func (c client) load(ctx context.Context, settings any, recorded iter.Seq2[*traffic.Exchange, error], out any) error {
 	r, w := io.Pipe()

@@ -58,7 +58,37 @@ func newControl(role string, opts ServerOptions) *control {
 	}
 	c := &control{opts: opts, mux: http.NewServeMux()}
 	c.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "reprise agent "+role) })
+	c.handle("POST /v1/reach", reach)
 	return c
+}
+
+// reachTimeout bounds the wait for addresses that somebody said to be there.
+const reachTimeout = 20 * time.Second
+
+// reach waits until each address takes a TCP connection from where the agent
+// is: what routes there may be behind what the cluster's API says.
+func reach(_ http.ResponseWriter, r *http.Request) error {
+	var addresses []string
+	if err := readJSON(r, &addresses); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), reachTimeout)
+	defer cancel()
+	for _, address := range addresses {
+		for {
+			conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+			if err == nil {
+				conn.Close()
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("not reached within %v: %w", reachTimeout, err)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
 }
 
 // handle adds an endpoint that only callers with the token reach. An error that

@@ -21,6 +21,7 @@ type ReplaySettings struct {
 	Timeout     time.Duration `json:"timeout,omitempty"`
 	MaxBody     int64         `json:"max_body,omitempty"`
 	KeepHost    bool          `json:"keep_host,omitempty"`
+	HTTP2       bool          `json:"http2,omitempty"`
 	// Routes are the route templates that name endpoints.
 	Routes []string `json:"routes,omitempty"`
 	// Transform makes the requests fit to be sent.
@@ -62,7 +63,7 @@ func (s ReplaySettings) options() (replay.Options, error) {
 		return replay.Options{}, err
 	}
 	return replay.Options{
-		Concurrency: s.Concurrency, Timeout: s.Timeout, MaxBody: s.MaxBody, KeepHost: s.KeepHost, Router: router,
+		Concurrency: s.Concurrency, Timeout: s.Timeout, MaxBody: s.MaxBody, KeepHost: s.KeepHost, HTTP2: s.HTTP2, Router: router,
 		TLS: &tls.Config{InsecureSkipVerify: true},
 	}, nil
 }
@@ -71,6 +72,8 @@ func (s ReplaySettings) options() (replay.Options, error) {
 type Target struct {
 	Arm  string `json:"arm"`
 	Addr string `json:"addr"`
+	// Host is the authority for Host and TLS; empty means Addr.
+	Host string `json:"host,omitempty"`
 	TLS  bool   `json:"tls,omitempty"`
 	// Mock is the control API of the arm's mock, to tell it of lanes; nil
 	// leaves it alone.
@@ -250,7 +253,7 @@ func (s *replayer) round(w http.ResponseWriter, r *http.Request) error {
 // local returns the target for the engine, and the client of its mock, which
 // is nil when there is none.
 func (t Target) local(ctx context.Context) (replay.Target, *Mock) {
-	target := replay.Target{Arm: t.Arm, Addr: t.Addr, TLS: t.TLS}
+	target := replay.Target{Arm: t.Arm, Addr: t.Addr, Host: t.Host, TLS: t.TLS}
 	if t.Mock == nil {
 		return target, nil
 	}

@@ -48,9 +48,6 @@ func TestKindCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.DNSReady(ctx); err != nil {
-		t.Fatal(err)
-	}
 	t.Logf("%6.2f DNS %v", since(), dns)
 }
 

@@ -143,9 +143,19 @@ type DNS struct {
 	Domain string
 }
 
-// DNS returns the cluster's DNS service, which may not answer yet (see
-// [Cluster.DNSReady]).
+// DNS waits until the cluster's DNS answers and returns it: [Cluster.FindDNS]
+// and [Cluster.DNSReady].
 func (c *Cluster) DNS(ctx context.Context) (DNS, error) {
+	found, err := c.FindDNS(ctx)
+	if err != nil {
+		return DNS{}, err
+	}
+	return found, c.DNSReady(ctx)
+}
+
+// FindDNS returns the cluster's DNS, which may not answer yet. That is enough to
+// start a mock with.
+func (c *Cluster) FindDNS(ctx context.Context) (DNS, error) {
 	api, err := c.API()
 	if err != nil {
 		return DNS{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -221,6 +222,14 @@ func (w *world) deploy(ctx context.Context, arm string, chart *deploy.Chart) (*d
 		return nil, err
 	}
 	w.stages.done(arm + ": ready at " + endpoint.Addr)
+	addresses, err := release.Addresses(ctx)
+	if err != nil || len(addresses) != 1 {
+		return nil, fmt.Errorf("addresses %q, want the one of the only Service: %w", addresses, err)
+	}
+	if err := d.mock.Reach(ctx, addresses...); err != nil {
+		return nil, err
+	}
+	w.stages.done(arm + ": Service reached at " + addresses[0])
 	d.pod = endpoint.Pod
 	d.target = agent.Target{Arm: arm, Addr: endpoint.Addr, TLS: endpoint.TLS, Mock: &inside}
 	return d, nil
@@ -235,9 +244,10 @@ func TestCluster(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
+	cluster.Quiet(io.Discard)
 	w := newWorld(t, ctx)
 	var err error
-	if w.dns, err = w.cluster.DNS(ctx); err != nil {
+	if w.dns, err = w.cluster.FindDNS(ctx); err != nil {
 		t.Fatal(err)
 	}
 	chart := w.load(nil)

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -50,9 +52,10 @@ type Release struct {
 	// Notes say what differs from the chart as it is, one sentence each.
 	Notes []string
 
-	kube  *Kube
-	chart *Chart
-	wants []workload
+	kube     *Kube
+	chart    *Chart
+	wants    []workload
+	services []string
 }
 
 // installTimeout bounds the time that Helm may take to hand everything to the
@@ -99,6 +102,11 @@ func (c *Chart) Install(ctx context.Context, kube *Kube, arm Arm) (*Release, err
 		return nil, fmt.Errorf("install chart %s into namespace %s: %w", c.opts.Chart, arm.Namespace, oneLine(err))
 	}
 	r := &Release{Namespace: arm.Namespace, Notes: slices.Sorted(maps.Keys(post.notes)), kube: kube, chart: c, wants: workloads(post.result)}
+	for _, o := range post.result {
+		if o.kind() == "Service" && len(o.at("spec", "selector")) > 0 {
+			r.services = append(r.services, o.name())
+		}
+	}
 	if !c.opts.Hooks {
 		for _, h := range c.hooks {
 			r.Notes = append(r.Notes, "hook "+h+" is not run")
@@ -156,6 +164,35 @@ type Endpoint struct {
 	Pod  string
 	Addr string // host:port of the pod itself, reachable within the cluster
 	TLS  bool
+}
+
+// Addresses lists the addresses, host:port, of the release's Services that have
+// a ready pod. They lead to it a moment after the API says so, which matters to
+// a service that calls others of its own chart.
+func (r *Release) Addresses(ctx context.Context) ([]string, error) {
+	var found []string
+	for _, name := range r.services {
+		service, err := r.kube.api.CoreV1().Services(r.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("look up Service %s/%s: %w", r.Namespace, name, err)
+		}
+		slices, err := r.kube.api.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + name})
+		if err != nil {
+			return nil, fmt.Errorf("look up the pods of Service %s/%s: %w", r.Namespace, name, err)
+		}
+		if service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
+			continue
+		}
+		for _, p := range service.Spec.Ports {
+			for _, s := range slices.Items {
+				if _, ok := endpointOf(&s, Port{Name: p.Name, Number: int(p.Port)}); ok && p.Protocol == corev1.ProtocolTCP {
+					found = append(found, net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(int(p.Port))))
+					break
+				}
+			}
+		}
+	}
+	return found, nil
 }
 
 // Endpoint looks up the pod behind the chart's Service. Requests go to the pod

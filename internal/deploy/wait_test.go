@@ -146,6 +146,7 @@ func TestEventsThatEndTheWait(t *testing.T) {
 		reason string
 	}{
 		"volume, for long":  {corev1.Event{Reason: "FailedMount", Message: `configmap "x" not found`, InvolvedObject: corev1.ObjectReference{Name: "orders-1"}}, "FailedMount"},
+		"volume, not seen":  {corev1.Event{Reason: "FailedMount", Message: "failed to sync configmap cache", InvolvedObject: corev1.ObjectReference{Name: "orders-1"}}, ""},
 		"volume, just now":  {corev1.Event{Reason: "FailedMount", InvolvedObject: corev1.ObjectReference{Name: "orders-2"}}, ""},
 		"killed by a probe": {corev1.Event{Reason: "Killing", Message: "Container app failed liveness probe, will be restarted", InvolvedObject: corev1.ObjectReference{Name: "orders-1", FieldPath: "spec.containers{app}"}}, "ProbeFailed"},
 		"stopped":           {corev1.Event{Reason: "Killing", Message: "Stopping container app", InvolvedObject: corev1.ObjectReference{Name: "orders-1"}}, ""},
