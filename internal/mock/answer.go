@@ -44,14 +44,14 @@ var errAborted = errors.New("the recorded call broke off")
 // respond answers a decided call and completes its journal entry. On an error
 // the connection or stream is of no use any more.
 func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) error {
-	if o.entry == none {
-		response := missResponse(rec.x)
-		if rec.x.Request.Proto == "HTTP/2.0" && isGRPC(mediaType(rec.x.Request.Header.Get("Content-Type"))) {
-			response = grpcMiss(rec.x)
+	if o.fault != nil {
+		if err := m.delay(w.context(), o.fault); err != nil {
+			return err
 		}
-		err := send(w, &rec.x.Request, response)
-		rec.finish(response, failureOf(err), time.Since(began), time.Since(began))
-		return err
+		w = &faulty{w, m, o.fault}
+	}
+	if o.entry == none {
+		return m.makeUp(w, rec, o, began)
 	}
 	recorded := m.index.entries[o.entry].x
 	scale := m.scale(rec.x.Match.Pass)
@@ -64,6 +64,35 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 	response := fit(recorded, &rec.x.Request)
 	first, err := m.pace(w, rec, response, recorded, scale, began)
 	rec.finish(response, failureOf(err), first, time.Since(began))
+	return err
+}
+
+// makeUp answers a call that no recorded one answers: by a rule, a fault or a
+// miss.
+func (m *Mock) makeUp(w responder, rec *record, o outcome, began time.Time) error {
+	response := o.response
+	switch grpc := rec.x.Request.Proto == "HTTP/2.0" && isGRPC(mediaType(rec.x.Request.Header.Get("Content-Type"))); {
+	case response != nil:
+		if o.delay > 0 {
+			if err := m.waiter.Until(w.context(), began.Add(o.delay)); err != nil {
+				return err
+			}
+		}
+	case o.fault != nil && o.fault.Kind == FaultStatus:
+		response = plainResponse(o.fault.status(), "reprise: "+o.fault.describe()+"\n")
+	case o.fault != nil:
+		rec.finish(nil, traffic.FailureReset, 0, time.Since(began))
+		if o.fault.Kind == FaultReset {
+			w.abort()
+		}
+		return errAborted
+	case grpc:
+		response = grpcMiss(rec.x)
+	default:
+		response = missResponse(rec.x)
+	}
+	err := send(w, &rec.x.Request, response)
+	rec.finish(response, failureOf(err), time.Since(began), time.Since(began))
 	return err
 }
 

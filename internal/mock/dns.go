@@ -104,6 +104,9 @@ func (n *nameServer) answer(question *dns.Msg) *dns.Msg {
 	if cluster {
 		return n.forward(question)
 	}
+	if n.mock.faultName(FaultDNS, name) {
+		return reply.SetRcode(question, dns.RcodeNameError)
+	}
 	reply.SetReply(question)
 	reply.Authoritative = true
 	reply.RecursionAvailable = true

@@ -52,13 +52,13 @@ func (e *evidence) name(name string, recorded, cluster bool) {
 	n.Count++
 }
 
-func (e *evidence) handshake(name, fallback string, err error) {
+func (e *evidence) handshake(name string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.refusals == nil {
 		e.refusals = map[Refusal]int{}
 	}
-	key := Refusal{Name: cmp.Or(name, fallback), Reason: err.Error()}
+	key := Refusal{Name: name, Reason: err.Error()}
 	if _, ok := e.refusals[key]; ok || len(e.refusals) < maxEvidence {
 		e.refusals[key]++
 	}

@@ -38,7 +38,7 @@ func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 		ls.entered = true
 		ls.mu.Unlock()
 	}
-	o := m.match(p, ls, c, others)
+	o := m.settle(p, ls, c, others)
 	x := &traffic.Exchange{
 		Direction: traffic.Outbound, Lane: lane, Start: a.start, Request: *c.req,
 		Origin: traffic.Origin{Source: "mock", Connection: a.connection, Certainty: by},
@@ -105,17 +105,27 @@ func (m *Mock) Calls(number uint32) []*traffic.Exchange {
 	if p == nil {
 		return nil
 	}
-	p.mu.Lock()
-	journal := p.journal[:len(p.journal):len(p.journal)]
-	p.mu.Unlock()
+	journal := p.kept()
 	calls := make([]*traffic.Exchange, len(journal))
 	for i, r := range journal {
-		m.explainMiss(r)
-		r.mu.Lock()
-		x, match := *r.x, *r.x.Match
-		r.mu.Unlock()
-		x.Match = &match
-		calls[i] = &x
+		calls[i] = m.snapshot(r)
 	}
 	return calls
+}
+
+// kept returns the journal as of now; the caller must not change the slice.
+func (p *pass) kept() []*record {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.journal[:len(p.journal):len(p.journal)]
+}
+
+// snapshot returns a journalled call as of now, explained if it is a miss.
+func (m *Mock) snapshot(r *record) *traffic.Exchange {
+	m.explainMiss(r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x, match := *r.x, *r.x.Match
+	x.Match = &match
+	return &x
 }

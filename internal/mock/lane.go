@@ -23,6 +23,7 @@ type laneState struct {
 	lent     int
 	entered  bool
 	recorded map[string]string // live value -> recorded value
+	tries    map[uint64]int    // calls by what they are, for faults
 
 	// The account. Borrowed counts calls answered by an entry of another lane;
 	// the owner may take the entry back, so it is changed from outside.
@@ -169,6 +170,8 @@ type pass struct {
 	by      map[traffic.Certainty]int
 	tiers   map[traffic.Tier]int
 	byLane  map[traffic.Lane]int
+	faults  *Faults
+	names   map[string]int // questions and handshakes by kind and name, for faults
 }
 
 func newPass(number uint32) *pass {

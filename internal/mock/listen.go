@@ -2,12 +2,14 @@ package mock
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,12 +143,21 @@ func (c *conn) begins(s string) bool {
 func (m *Mock) handshake(ctx context.Context, c *conn) (*tls.Conn, error) {
 	c.secure = true
 	fallback, _ := traffic.SplitAuthority(c.through)
-	t := tls.Server(c, m.ca.ServerConfig(fallback, "h2", "http/1.1"))
+	name := fallback
+	config := m.ca.ServerConfig(fallback, "h2", "http/1.1")
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		name = strings.ToLower(cmp.Or(hello.ServerName, fallback))
+		if m.faultName(FaultTLS, name) {
+			return nil, errors.New("fault: handshake refused")
+		}
+		return nil, nil // go on with this one
+	}
+	t := tls.Server(c, config)
 	shaking, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	if err := t.HandshakeContext(shaking); err != nil {
 		if ctx.Err() == nil {
-			m.evidence.handshake(t.ConnectionState().ServerName, fallback, err)
+			m.evidence.handshake(name, err)
 		}
 		return nil, fmt.Errorf("shake hands: %w", err)
 	}

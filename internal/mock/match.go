@@ -3,6 +3,7 @@ package mock
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -39,10 +40,14 @@ func (ix *index) newOpening(req *traffic.Request) *call {
 }
 
 // outcome is what the tiers found: a tier and the entry that answers, or none.
+// A rule and a fault may take the place of an entry.
 type outcome struct {
-	tier   traffic.Tier
-	entry  int32
-	reason string
+	tier     traffic.Tier
+	entry    int32
+	reason   string
+	response *traffic.Response // of a rule
+	delay    time.Duration     // of a rule
+	fault    *Fault
 }
 
 // found is what one lane has for a call.
@@ -186,11 +191,9 @@ func (m *Mock) again(ls, owner *laneState, c *call, f found) outcome {
 		recorded = "one such call was recorded and it is used"
 	}
 	if policy == RepeatFail {
-		return m.miss(ls, "more calls than recorded: "+recorded)
+		return missed("more calls than recorded: " + recorded)
 	}
-	ls.mu.Lock()
-	ls.extra++
-	ls.mu.Unlock()
+	ls.count(&ls.extra)
 	return outcome{tier: traffic.TierRepeat, entry: i, reason: recorded + "; repeated by policy " + string(policy)}
 }
 
@@ -201,27 +204,76 @@ func (m *Mock) elsewhere(ls *laneState, c *call) outcome {
 	ix := m.index
 	i := ix.any.first(c.sig)
 	if i == none {
-		return m.miss(ls, m.whyUnknown(c))
+		return missed(m.whyUnknown(c))
 	}
 	name := ix.entries[i].lane.name
 	_, ambiguous := ix.ambiguous[c.sig]
 	switch {
 	case !c.reads():
-		return m.miss(ls, fmt.Sprintf("recorded in another lane only (%s), and %s may change something", name, c.req.Method))
+		return missed(fmt.Sprintf("recorded in another lane only (%s), and %s may change something", name, c.req.Method))
 	case ambiguous:
-		return m.miss(ls, fmt.Sprintf("recorded in other lanes only (%s and more), with different answers", name))
+		return missed(fmt.Sprintf("recorded in other lanes only (%s and more), with different answers", name))
 	}
-	ls.mu.Lock()
-	ls.extra++
-	ls.mu.Unlock()
+	ls.count(&ls.extra)
 	return outcome{tier: traffic.TierOtherLane, entry: i, reason: fmt.Sprintf("recorded in lane %s, always with this answer", name)}
 }
 
-func (m *Mock) miss(ls *laneState, reason string) outcome {
-	ls.mu.Lock()
-	ls.missed++
-	ls.mu.Unlock()
+func missed(reason string) outcome {
 	return outcome{tier: traffic.TierMiss, entry: none, reason: reason}
+}
+
+// settle finds the answer to a call: a fault, a rule that wins, a recorded
+// call, or another rule. It counts what the tiers do not count themselves.
+func (m *Mock) settle(p *pass, ls *laneState, c *call, others []traffic.Lane) outcome {
+	fault := p.fault(ls, c)
+	if fault != nil && fault.replaces() {
+		ls.count(&ls.extra)
+		return outcome{tier: traffic.TierRule, entry: none, reason: fault.describe(), fault: fault}
+	}
+	o, ok := m.byRule(ls, c, true)
+	if !ok {
+		o = m.match(p, ls, c, others)
+	}
+	if o.tier == traffic.TierMiss {
+		if answer, ok := m.byRule(ls, c, false); ok {
+			o = answer
+		} else {
+			ls.count(&ls.missed)
+		}
+	}
+	if fault != nil && o.tier != traffic.TierMiss {
+		o.fault = fault
+		o.reason = fault.describe()
+	}
+	return o
+}
+
+// byRule answers a call by the first rule that matches.
+func (m *Mock) byRule(ls *laneState, c *call, override bool) (outcome, bool) {
+	for _, r := range m.rules {
+		if r.Override != override {
+			continue
+		}
+		captured, ok := r.matches(c)
+		if !ok {
+			continue
+		}
+		response, err := r.answer(c.req, captured)
+		if err != nil {
+			m.opts.Log.Error("a mock rule cannot answer", "error", err)
+			continue
+		}
+		ls.count(&ls.extra)
+		return outcome{tier: traffic.TierRule, entry: none, reason: "answered by " + r.Name, response: response, delay: r.Reply.Delay}, true
+	}
+	return outcome{}, false
+}
+
+// count adds one to a figure of the lane.
+func (ls *laneState) count(figure *int) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	*figure++
 }
 
 // whyUnknown says in short why nothing recorded is like c.

@@ -14,6 +14,7 @@ import (
 // concurrent use.
 type Mock struct {
 	opts   Options
+	rules  []*rule
 	ca     *authority.Authority
 	index  *index
 	waiter *timing.Waiter
@@ -42,7 +43,11 @@ func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*
 		return nil, errors.New("a mock needs a certificate authority")
 	}
 	o := opts.withDefaults()
-	m := &Mock{opts: o, ca: ca, index: newIndex(recorded, &o), waiter: &timing.Waiter{}, passes: map[uint32]*pass{}}
+	rules, err := compileRules(o.Rules)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o), waiter: &timing.Waiter{}, passes: map[uint32]*pass{}}
 	if m.index.unanswered > 0 {
 		o.Log.Warn("recorded calls without an answer cannot be served", "calls", m.index.unanswered)
 	}

@@ -449,3 +449,24 @@ func TestLatency(t *testing.T) {
 		t.Errorf("first byte after %v of %v, want at least 40 ms and before the end", x.FirstByte, x.Duration)
 	}
 }
+
+// A client that does not trust the authority leaves evidence, by name.
+func TestRefusedHandshakeIsEvidence(t *testing.T) {
+	s := start(t, nil, mock.Options{})
+	client := s.resolved()
+	client.Transport.(*http.Transport).TLSClientConfig.RootCAs = nil
+	if resp, err := client.Get("https://pinned.example/"); err == nil {
+		resp.Body.Close()
+		t.Fatal("the client trusts an authority that it does not know")
+	}
+	for range 500 {
+		if r := s.Refusals(); len(r) > 0 {
+			if r[0].Name != "pinned.example" || !strings.Contains(r[0].Reason, "certificate") {
+				t.Errorf("evidence: %+v", r)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("no evidence")
+}

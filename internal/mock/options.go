@@ -26,6 +26,8 @@ type Options struct {
 	Repeat map[string]Repeat
 	// Latency says whether answers take as long as the recorded ones did.
 	Latency Latency
+	// Rules answer what was never recorded.
+	Rules []Rule
 	// Routes gives the route templates by which near misses are found.
 	Routes *traffic.Router
 	// MaxBody bounds the request bodies that are read; 64 MiB if zero. Larger
@@ -81,6 +83,9 @@ func (o Options) Validate() error {
 		if h == "" || strings.ContainsAny(h, " :\r\n\t") {
 			return fmt.Errorf("mock.headers: %q is not a header name", h)
 		}
+	}
+	if _, err := compileRules(o.Rules); err != nil {
+		return err
 	}
 	if o.MaxBody < 0 || o.MaxJournal < 0 {
 		return fmt.Errorf("mock: limits must not be negative")
