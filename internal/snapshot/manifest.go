@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -42,7 +43,12 @@ type Manifest struct {
 	// Redactions counts what was changed, by rule and place, sorted.
 	Redactions []traffic.Redaction `yaml:"redactions"`
 
-	// Files lists every other file of the snapshot, sorted by path.
+	// InlineLimit is the size up to which a text body stands beside its
+	// headers in the text tier; zero stands for 4096.
+	InlineLimit int `yaml:"inline_limit,omitempty"`
+
+	// Files lists every other file of a directory, sorted by path; or the
+	// index of a packed snapshot, which has the digests of all that is in it.
 	Files []File `yaml:"files"`
 	// Digest is "sha256:<hex>" of the manifest without this line, and by the
 	// digests in Files of everything.
@@ -100,8 +106,8 @@ func digestOf(data []byte) string {
 }
 
 // parseManifest reads a manifest strictly and checks its digest. name is for
-// errors.
-func parseManifest(data []byte, name string) (Manifest, error) {
+// errors; files checks what it lists.
+func parseManifest(data []byte, name string, files func([]File) error) (Manifest, error) {
 	if err := checkFormat(data, name); err != nil {
 		return Manifest{}, err
 	}
@@ -114,7 +120,7 @@ func parseManifest(data []byte, name string) (Manifest, error) {
 	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return Manifest{}, &SyntaxError{File: name, Err: errors.New("more than one YAML document")}
 	}
-	if err := m.check(); err != nil {
+	if err := cmp.Or(m.check(), files(m.Files)); err != nil {
 		return Manifest{}, &SyntaxError{File: name, Err: err}
 	}
 	at := bytes.LastIndex(data, []byte("\n"+digestPrefix))
@@ -171,14 +177,22 @@ func (m *Manifest) check() error {
 	if c.Seen != c.Stored+c.SampledOut+c.Dropped {
 		return fmt.Errorf("completeness does not add up: seen %d, stored %d, sampled_out %d, dropped %d", c.Seen, c.Stored, c.SampledOut, c.Dropped)
 	}
-	if len(m.Files) > maxFiles {
-		return fmt.Errorf("%w: %d files, at most %d", ErrTooLarge, len(m.Files), maxFiles)
+	if m.InlineLimit < 0 || m.InlineLimit > maxInline {
+		return fmt.Errorf("inline_limit is %d, it must be between 0 and %d", m.InlineLimit, maxInline)
 	}
-	for i, f := range m.Files {
+	return nil
+}
+
+// checkDirectory is what a manifest lists in a directory.
+func checkDirectory(files []File) error {
+	if len(files) > maxFiles {
+		return fmt.Errorf("%w: %d files, at most %d", ErrTooLarge, len(files), maxFiles)
+	}
+	for i, f := range files {
 		if err := f.check(); err != nil {
 			return err
 		}
-		if i > 0 && m.Files[i-1].Path >= f.Path {
+		if i > 0 && files[i-1].Path >= f.Path {
 			return fmt.Errorf("files are not sorted at %q", f.Path)
 		}
 	}

@@ -32,8 +32,8 @@ func (o Options) Validate() error {
 	if strings.ContainsAny(o.Name, "\n\r") || strings.ContainsAny(o.Service, "\n\r") {
 		return errors.New("name and service of a snapshot must be one line")
 	}
-	if o.InlineLimit < 0 || o.InlineLimit > maxEntry/8 {
-		return fmt.Errorf("inline limit %d: must be between 0 and %d bytes", o.InlineLimit, maxEntry/8)
+	if o.InlineLimit < 0 || o.InlineLimit > maxInline {
+		return fmt.Errorf("inline limit %d: must be between 0 and %d bytes", o.InlineLimit, maxInline)
 	}
 	return nil
 }
@@ -45,8 +45,8 @@ func (o Options) withDefaults(name string) Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.InlineLimit == 0 {
-		o.InlineLimit = 4096
+	if o.InlineLimit == defaultInline {
+		o.InlineLimit = 0
 	}
 	return o
 }

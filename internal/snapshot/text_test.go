@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,19 +75,42 @@ func byStart(a, b *traffic.Exchange) int {
 // same compares exchanges; a body or header that is nil equals an empty one.
 var same = []cmp.Option{cmpopts.EquateEmpty(), cmp.Comparer(func(a, b traffic.Path) bool { return a.String() == b.String() })}
 
-// Every field of every exchange comes back exactly, in order of time.
-func TestTextRoundTrip(t *testing.T) {
+// Each check below writes three snapshots to disk, flushed; a few dozen do,
+// as the fuzz targets search more widely.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "30"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// Every field of every exchange comes back exactly from both tiers, in order
+// of time; and text that was packed and unpacked is the same to the byte.
+func TestRoundTrip(t *testing.T) {
 	base := t.TempDir()
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		list := exchanges(4).Draw(rt, "exchanges")
+		list := exchanges(5).Draw(rt, "exchanges")
 		n++
-		dir := filepath.Join(base, "s", time.Unix(int64(n), 0).UTC().Format("150405"))
+		dir := filepath.Join(base, strconv.Itoa(n))
 		defer os.RemoveAll(dir)
-		write(t, dir, list)
+		text, packed, again := filepath.Join(dir, "text"), filepath.Join(dir, "packed.rpk"), filepath.Join(dir, "again")
+		write(t, text, list)
+		if _, err := snapshot.Pack(text, packed); err != nil {
+			rt.Fatal(err)
+		}
+		if _, err := snapshot.Unpack(packed, again); err != nil {
+			rt.Fatal(err)
+		}
 		slices.SortFunc(list, byStart)
-		if diff := cmp.Diff(list, read(t, dir), same...); diff != "" {
-			rt.Fatalf("written and read differ (-written +read):\n%s", diff)
+		if diff := cmp.Diff(list, read(t, text), same...); diff != "" {
+			rt.Fatalf("written and read from text differ (-written +read):\n%s", diff)
+		}
+		if diff := cmp.Diff(list, read(t, packed), same...); diff != "" {
+			rt.Fatalf("written and read packed differ (-written +read):\n%s", diff)
+		}
+		if diff := cmp.Diff(tree(t, text), tree(t, again)); diff != "" {
+			rt.Fatalf("text and text of packed differ:\n%s", diff)
 		}
 	})
 }

@@ -1,20 +1,17 @@
 package snapshot
 
 import (
-	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"time"
+	"syscall"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -27,154 +24,147 @@ type Redactor interface {
 	Describe() RedactionInfo
 }
 
-// Writer makes a snapshot of the text tier. What it was given stands in a
-// directory beside the target until Close renames it into place, so that a
-// reader never sees half a snapshot. It is safe for concurrent use. The caller
-// must end it with Close or Abort.
+// ErrUnfinished is wrapped by the error of [NewWriter] when an earlier
+// recording to the same place was cut off. [Recover] or [Resume] it.
+var ErrUnfinished = errors.New("an unfinished recording stands here")
+
+// Writer makes a snapshot: a packed file if its path ends in ".rpk", else a
+// directory. What it was given collects in a file beside the target, in frames
+// that stay readable when the process is killed; Close makes the snapshot from
+// it and moves that into place, so that a reader never sees half a snapshot. A
+// Writer is safe for concurrent use. The caller must end it with Close or
+// Abort.
 type Writer struct {
 	opts     Options
 	redactor Redactor
 	target   string
-	temp     string
+	partial  string
 
 	mu         sync.Mutex
 	closed     bool
-	spool      *os.File
-	spoolEnd   int64
-	entries    []entry
-	routes     []route
-	routeIndex map[string]int
-	ids        map[string]struct{}
-	blobs      map[string]File
-	counts     Completeness
-	inbound    int
+	file       packFile
+	pack       *packer
+	counts     Completeness // SampledOut and Dropped; the rest is counted at the end
 	redactions map[redactionKey]int
-}
-
-// entry is the place of one exchange in the spool.
-type entry struct {
-	start  time.Time
-	id     string
-	route  int
-	offset int64
-	length int
-}
-
-// route is one file to be written.
-type route struct {
-	path  string
-	title string // the first line
 }
 
 type redactionKey struct{ rule, path string }
 
-const spoolName = "spool"
+// route is one file of the text tier.
+type route struct {
+	path  string
+	title string // the first line says it
+}
 
-// NewWriter starts a snapshot that will stand at the directory dir. It refuses
-// a nil redactor, and an existing dir unless Options.Replace is set.
-func NewWriter(dir string, redactor Redactor, opts Options) (*Writer, error) {
+var errClosed = errors.New("the snapshot writer is closed")
+
+// partialPath is where a recording to target collects.
+func partialPath(target string) string {
+	return filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".partial")
+}
+
+// NewWriter starts a snapshot that will stand at path. It refuses a nil
+// redactor, an existing snapshot unless Options.Replace is set, and a place
+// where a recording was cut off.
+func NewWriter(path string, redactor Redactor, opts Options) (*Writer, error) {
+	w, err := newWriter(path, redactor, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(w.target), 0o755); err != nil {
+		return nil, fmt.Errorf("create snapshot: %w", err)
+	}
+	f, err := os.OpenFile(w.partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("create snapshot %s: %w: %s; recover it or remove it", path, ErrUnfinished, w.partial)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create snapshot: %w", err)
+	}
+	p, err := newPacker(f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create snapshot: %w", err), f.Close(), os.Remove(w.partial))
+	}
+	w.use(f, p)
+	return w, nil
+}
+
+// newWriter makes a writer that has no file yet.
+func newWriter(path string, redactor Redactor, opts Options) (*Writer, error) {
 	if redactor == nil {
 		return nil, errors.New("a snapshot needs a redactor: unredacted traffic is never stored")
 	}
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	dir = filepath.Clean(dir)
-	opts = opts.withDefaults(filepath.Base(dir))
-	if _, err := os.Lstat(dir); err == nil && !opts.Replace {
-		return nil, fmt.Errorf("create snapshot %s: %w; remove it or choose another name", dir, fs.ErrExist)
+	path = filepath.Clean(path)
+	opts = opts.withDefaults(strings.TrimSuffix(filepath.Base(path), packSuffix))
+	if _, err := os.Lstat(path); err == nil && !opts.Replace {
+		return nil, fmt.Errorf("create snapshot %s: %w; remove it or choose another name", path, fs.ErrExist)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, fmt.Errorf("create snapshot: %w", err)
+	return &Writer{opts: opts, redactor: redactor, target: path, partial: partialPath(path), redactions: map[redactionKey]int{}}, nil
+}
+
+func (w *Writer) use(f packFile, p *packer) {
+	w.file, w.pack = f, p
+	p.checkpoint = func() []byte {
+		m := w.manifest()
+		data, err := yaml.Marshal(&m)
+		if err != nil {
+			return nil // the recording goes on; only its accounts would miss this
+		}
+		return data
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".partial-")
-	if err != nil {
-		return nil, fmt.Errorf("create snapshot: %w", err)
-	}
-	w := &Writer{
-		opts: opts, redactor: redactor, target: dir, temp: temp,
-		routeIndex: map[string]int{}, ids: map[string]struct{}{}, blobs: map[string]File{}, redactions: map[redactionKey]int{},
-	}
-	if w.spool, err = os.OpenFile(filepath.Join(temp, spoolName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
-		os.RemoveAll(temp)
-		return nil, fmt.Errorf("create snapshot: %w", err)
-	}
-	return w, nil
 }
 
 // Add redacts a copy of x and stores it; x itself stays as it is. An exchange
 // that cannot be redacted or stored is counted as dropped, and leaves nothing
-// behind; the writer can be used further.
+// behind; the writer can be used further. When the disk is full, exchanges
+// that were added before but not yet on it are counted as dropped too.
 func (w *Writer) Add(x *traffic.Exchange) error {
 	c := x.Clone()
 	redactions, err := w.redactor.Redact(c)
 	if err != nil {
-		err = fmt.Errorf("redact exchange %s: %w", x.ID, err)
-	} else {
-		err = w.store(c, redactions)
-	}
-	if err != nil {
 		w.Dropped(1)
-	}
-	return err
-}
-
-func (w *Writer) store(x *traffic.Exchange, redactions []traffic.Redaction) error {
-	if err := checkStorable(x); err != nil {
-		return err
-	}
-	text, err := appendExchange(nil, x, w.opts.InlineLimit, w)
-	if err != nil {
-		return err
+		return fmt.Errorf("redact exchange %s: %w", x.ID, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return errClosed
 	}
-	if _, dup := w.ids[x.ID]; dup {
-		return fmt.Errorf("exchange %s: another one has this id", x.ID)
+	if err := checkStorable(c); err != nil {
+		w.counts.Dropped++
+		return err
 	}
-	r := w.route(x)
-	if _, err := w.spool.WriteAt(text, w.spoolEnd); err != nil {
-		return fmt.Errorf("store exchange %s: %w", x.ID, err)
+	// Counted first: adding may write a frame, whose account includes this one.
+	for _, r := range redactions {
+		w.redactions[redactionKey{r.Rule, r.Path.String()}] += r.Count
 	}
-	w.entries = append(w.entries, entry{start: x.Start.UTC().Round(0), id: x.ID, route: r, offset: w.spoolEnd, length: len(text)})
-	w.spoolEnd += int64(len(text))
-	w.ids[x.ID] = struct{}{}
-	w.counts.Stored++
-	if x.Direction == traffic.Inbound {
-		w.inbound++
+	before := len(w.pack.entries)
+	lost, err := w.pack.add(c, w.route(c))
+	w.counts.Dropped += lost
+	if err == nil {
+		return nil
 	}
-	if len(x.Incomplete) > 0 {
-		w.counts.Incomplete++
+	if len(w.pack.entries)+lost == before { // x itself is not among the lost
+		w.counts.Dropped++
 	}
-	for _, red := range redactions {
-		w.redactions[redactionKey{red.Rule, red.Path.String()}] += red.Count
+	for _, r := range redactions {
+		w.redactions[redactionKey{r.Rule, r.Path.String()}] -= r.Count
 	}
-	return nil
+	return fmt.Errorf("store exchange %s: %w", x.ID, err)
 }
 
-var errClosed = errors.New("the snapshot writer is closed")
-
-// route returns the index of the file for x.
-func (w *Writer) route(x *traffic.Exchange) int {
+// route returns the file of the text tier that x belongs to.
+func (w *Writer) route(x *traffic.Exchange) route {
 	endpoint := w.opts.Router.Endpoint(&x.Request)
-	title := endpoint
-	host := ""
-	if x.Direction == traffic.Outbound {
-		host = x.Request.Authority
-		method, template, _ := strings.Cut(endpoint, " ")
-		title = method + " " + host + template
+	if x.Direction == traffic.Inbound {
+		return route{path: routeFile(x.Direction, "", endpoint), title: endpoint}
 	}
-	path := routeFile(x.Direction, host, endpoint)
-	i, ok := w.routeIndex[path]
-	if !ok {
-		i = len(w.routes)
-		w.routes = append(w.routes, route{path: path, title: title})
-		w.routeIndex[path] = i
-	}
-	return i
+	host := x.Request.Authority
+	method, template, _ := strings.Cut(endpoint, " ")
+	return route{path: routeFile(x.Direction, host, endpoint), title: method + " " + host + template}
 }
 
 // SampledOut counts exchanges that were seen and left out on purpose.
@@ -191,70 +181,28 @@ func (w *Writer) Dropped(n int) {
 	w.counts.Dropped += n
 }
 
-// put stores a body once.
-func (w *Writer) put(data []byte, ext string) (string, error) {
-	path := blobPath(data, ext)
+// Flush writes what was added so far to the disk, so that it outlives the
+// process. Recorders call it from time to time.
+func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return "", errClosed
+		return errClosed
 	}
-	if _, ok := w.blobs[path]; ok {
-		return path, nil
+	lost, err := w.pack.flush()
+	w.counts.Dropped += lost
+	if err == nil {
+		err = w.file.Sync()
 	}
-	file, err := w.writeFile(path, func(out io.Writer) error {
-		_, err := out.Write(data)
-		return err
-	})
 	if err != nil {
-		return "", fmt.Errorf("store body: %w", err)
+		return fmt.Errorf("flush snapshot %s: %w", w.target, err)
 	}
-	w.blobs[path] = file
-	return path, nil
+	return nil
 }
 
-// writeFile writes one file of the snapshot through fill, flushed to disk, and
-// describes it. A file that could not be written is removed.
-func (w *Writer) writeFile(path string, fill func(io.Writer) error) (file File, err error) {
-	name := filepath.Join(w.temp, filepath.FromSlash(path))
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return file, err
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return file, err
-	}
-	defer func() {
-		err = errors.Join(err, f.Close())
-		if err != nil {
-			os.Remove(name)
-		}
-	}()
-	sum := sha256.New()
-	buf := bufio.NewWriterSize(f, 64<<10)
-	counted := &countWriter{w: io.MultiWriter(buf, sum)}
-	if err := fill(counted); err != nil {
-		return file, err
-	}
-	if err := buf.Flush(); err != nil {
-		return file, err
-	}
-	return File{Path: path, Size: counted.n, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
-}
-
-type countWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// Close writes the route files and the manifest and moves the snapshot into
-// its place. After an error nothing stands there that was not there before.
+// Close makes the snapshot and moves it into its place. After an error nothing
+// stands there that was not there before, and what was recorded can be
+// recovered.
 func (w *Writer) Close() (Manifest, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -264,63 +212,87 @@ func (w *Writer) Close() (Manifest, error) {
 	w.closed = true
 	m, err := w.finish()
 	if err != nil {
-		os.RemoveAll(w.temp)
-		return Manifest{}, fmt.Errorf("finish snapshot %s: %w", w.target, err)
+		return Manifest{}, fmt.Errorf("finish snapshot %s: %w; what was recorded is in %s", w.target, err, w.partial)
 	}
 	return m, nil
 }
 
 func (w *Writer) finish() (Manifest, error) {
+	// A frame that does not fit is counted as dropped; the rest is a snapshot.
+	lost, err := w.pack.flush()
+	w.counts.Dropped += lost
+	if err != nil && !diskFull(err) {
+		return Manifest{}, errors.Join(err, w.file.Close())
+	}
+	if strings.HasSuffix(w.target, packSuffix) {
+		return w.finishPack()
+	}
+	sorted := w.pack.sorted()
 	m := w.manifest()
-	slices.SortFunc(w.entries, func(a, b entry) int {
-		if c := a.start.Compare(b.start); c != 0 {
-			return c
+	if n := len(sorted); n > 0 {
+		m.RecordedFrom, m.RecordedTo = sorted[0].start(), sorted[n-1].start()
+	}
+	frames, err := newFrames(w.file, w.partial, w.pack.frames)
+	if err != nil {
+		return m, errors.Join(err, w.file.Close())
+	}
+	defer frames.close()
+	tier := &packTier{name: w.partial, routes: w.pack.routes}
+	err = writeText(w.target, w.opts.Replace, &m, func(yield func(*traffic.Exchange, route, error) bool) {
+		for _, e := range sorted {
+			if !yield(tier.read(e, frames)) {
+				return
+			}
 		}
-		return strings.Compare(a.id, b.id)
 	})
-	if n := len(w.entries); n > 0 {
-		m.RecordedFrom, m.RecordedTo = w.entries[0].start, w.entries[n-1].start
+	if err = errors.Join(err, w.file.Close()); err == nil {
+		err = os.Remove(w.partial)
 	}
-	files, err := w.writeRoutes()
-	if err != nil {
-		return m, errors.Join(err, w.spool.Close())
-	}
-	if err := errors.Join(w.spool.Close(), os.Remove(w.spool.Name())); err != nil {
-		return m, err
-	}
-	attributes, err := w.writeFile(gitattributesName, func(out io.Writer) error {
-		_, err := io.WriteString(out, gitattributes)
-		return err
-	})
-	if err != nil {
-		return m, err
-	}
-	m.Files = slices.SortedFunc(maps.Values(w.blobs), byPath)
-	m.Files = append(append(m.Files, files...), attributes)
-	slices.SortFunc(m.Files, byPath)
-	data, err := m.encode()
-	if err != nil {
-		return m, err
-	}
-	if err := m.check(); err != nil {
-		return m, err
-	}
-	if err := os.WriteFile(filepath.Join(w.temp, manifestName), data, 0o644); err != nil {
-		return m, err
-	}
-	return m, w.publish()
+	return m, err
 }
 
-func byPath(a, b File) int { return strings.Compare(a.Path, b.Path) }
+// finishPack completes the file that was recorded to. On a full disk it gives
+// up the last frames until its index fits: a readable snapshot of less is
+// better than one that cannot be read.
+func (w *Writer) finishPack() (Manifest, error) {
+	for {
+		sorted := w.pack.sorted()
+		m := w.manifest()
+		if n := len(sorted); n > 0 {
+			m.RecordedFrom, m.RecordedTo = sorted[0].start(), sorted[n-1].start()
+		}
+		err := w.pack.finish(&m, sorted)
+		if err == nil {
+			if err = w.file.Close(); err == nil {
+				err = publish(w.partial, w.target, w.opts.Replace)
+			}
+			return m, err
+		}
+		if !diskFull(err) || len(w.pack.frames) == 0 {
+			return m, errors.Join(err, w.file.Close())
+		}
+		lost, err := w.pack.dropLast()
+		if err != nil {
+			return m, errors.Join(err, w.file.Close())
+		}
+		w.counts.Dropped += lost
+	}
+}
 
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// manifest returns the manifest of what was added so far.
 func (w *Writer) manifest() Manifest {
-	c := w.counts
-	c.Seen = c.Stored + c.SampledOut + c.Dropped
 	m := Manifest{
 		Format: Format, Name: w.opts.Name, Service: w.opts.Service, CreatedAt: w.opts.Now().UTC().Round(0),
-		Inbound: w.inbound, Outbound: c.Stored - w.inbound, Completeness: c, Redaction: w.redactor.Describe(),
-		Redactions: []traffic.Redaction{},
+		Completeness: w.counts, Redaction: w.redactor.Describe(), Redactions: []traffic.Redaction{}, InlineLimit: w.opts.InlineLimit, Files: []File{},
 	}
+	c := &m.Completeness
+	m.Inbound, m.Outbound, c.Incomplete = w.pack.tally.inbound, w.pack.tally.outbound, w.pack.tally.incomplete
+	c.Stored = len(w.pack.entries)
+	c.Seen = c.Stored + c.SampledOut + c.Dropped
 	for key, n := range w.redactions {
 		path, err := traffic.ParsePattern(key.path)
 		if err != nil {
@@ -328,7 +300,9 @@ func (w *Writer) manifest() Manifest {
 			// must not be lost for that.
 			path = traffic.Pattern{}
 		}
-		m.Redactions = append(m.Redactions, traffic.Redaction{Rule: key.rule, Path: path, Count: n})
+		if n > 0 {
+			m.Redactions = append(m.Redactions, traffic.Redaction{Rule: key.rule, Path: path, Count: n})
+		}
 	}
 	slices.SortFunc(m.Redactions, func(a, b traffic.Redaction) int {
 		if c := strings.Compare(a.Rule, b.Rule); c != 0 {
@@ -339,83 +313,7 @@ func (w *Writer) manifest() Manifest {
 	return m
 }
 
-// writeRoutes copies the sorted entries from the spool to their files.
-func (w *Writer) writeRoutes() ([]File, error) {
-	perRoute := make([][]entry, len(w.routes))
-	for _, e := range w.entries {
-		perRoute[e.route] = append(perRoute[e.route], e)
-	}
-	files := make([]File, 0, len(w.routes))
-	for i, r := range w.routes {
-		file, err := w.writeFile(r.path, func(out io.Writer) error {
-			if _, err := fmt.Fprintf(out, "%s%s\n", routeTitle, line(r.title)); err != nil {
-				return err
-			}
-			for _, e := range perRoute[i] {
-				if _, err := io.WriteString(out, "\n"); err != nil {
-					return err
-				}
-				if _, err := io.Copy(out, io.NewSectionReader(w.spool, e.offset, int64(e.length))); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, file)
-	}
-	return files, nil
-}
-
-// publish moves the finished directory to its place, the old one out of the
-// way first and back again if that fails.
-func (w *Writer) publish() error {
-	if err := os.Chmod(w.temp, 0o755); err != nil {
-		return err
-	}
-	if err := syncTree(w.temp); err != nil {
-		return err
-	}
-	old := ""
-	if _, err := os.Lstat(w.target); err == nil {
-		if !w.opts.Replace {
-			return fmt.Errorf("%s: %w", w.target, fs.ErrExist)
-		}
-		old = w.temp + ".old"
-		if err := os.Rename(w.target, old); err != nil {
-			return err
-		}
-	}
-	if err := os.Rename(w.temp, w.target); err != nil {
-		if old != "" {
-			err = errors.Join(err, os.Rename(old, w.target))
-		}
-		return err
-	}
-	if old != "" {
-		return os.RemoveAll(old)
-	}
-	return nil
-}
-
-// syncTree flushes files and directories, so that the rename is not on disk
-// before what it names.
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Sync(), f.Close())
-	})
-}
-
-// Abort throws the snapshot away. It does nothing after Close.
+// Abort throws the recording away. It does nothing after Close.
 func (w *Writer) Abort() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -423,5 +321,5 @@ func (w *Writer) Abort() error {
 		return nil
 	}
 	w.closed = true
-	return errors.Join(w.spool.Close(), os.RemoveAll(w.temp))
+	return errors.Join(w.file.Close(), os.Remove(w.partial))
 }

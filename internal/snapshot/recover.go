@@ -1,0 +1,226 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"gopkg.in/yaml.v3"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Recover makes a snapshot at path of a recording to path that was cut off,
+// up to the last frame that is whole. What was in memory then is lost and, as
+// nobody knows how much that was, not counted.
+func Recover(path string) (Manifest, error) {
+	w, err := reopen(path, recovered{}, Options{})
+	if err != nil {
+		return Manifest{}, fmt.Errorf("recover snapshot: %w", err)
+	}
+	return w.Close()
+}
+
+// Resume goes on with a recording to path that was cut off, as [NewWriter]
+// began it. The redactor must have the key of before.
+func Resume(path string, redactor Redactor, opts Options) (*Writer, error) {
+	w, err := reopen(path, redactor, opts)
+	if err != nil {
+		return nil, fmt.Errorf("resume snapshot: %w", err)
+	}
+	return w, nil
+}
+
+// recovered stands for the redactor of a recording to which nothing is added.
+type recovered struct{ info RedactionInfo }
+
+func (recovered) Redact(*traffic.Exchange) ([]traffic.Redaction, error) {
+	return nil, errors.New("a recovered snapshot takes no more exchanges")
+}
+
+func (r recovered) Describe() RedactionInfo { return r.info }
+
+func reopen(path string, redactor Redactor, opts Options) (*Writer, error) {
+	w, err := newWriter(path, redactor, opts)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(w.partial, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	p, account, err := scanFrames(f, w.partial)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if account != nil {
+		if _, only := redactor.(recovered); only {
+			w.redactor = recovered{account.Redaction}
+			w.opts.Name, w.opts.Service, w.opts.InlineLimit = account.Name, account.Service, account.InlineLimit
+		} else if info := redactor.Describe(); info != account.Redaction {
+			return nil, errors.Join(fmt.Errorf("%s was redacted with key %s (%s), not with %s (%s)", w.partial, account.Redaction.KeyID, account.Redaction.Version, info.KeyID, info.Version), f.Close())
+		}
+		w.counts.SampledOut, w.counts.Dropped = account.Completeness.SampledOut, account.Completeness.Dropped
+		for _, r := range account.Redactions {
+			w.redactions[redactionKey{r.Rule, r.Path.String()}] += r.Count
+		}
+	}
+	w.use(f, p)
+	return w, nil
+}
+
+// scanFrames reads the data frames of a file without index, up to the first
+// that is not whole, and cuts the file off there. It returns the packer as it
+// was, and the account of the last frame, if there is one.
+func scanFrames(f packFile, name string) (*packer, *Manifest, error) {
+	head := make([]byte, 8+len(packTitle))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	if want := skippable(magicHeader, []byte(packTitle)); !bytes.Equal(head, want) {
+		if !isPack(head) {
+			return nil, nil, fmt.Errorf("%s: %w", name, ErrNotSnapshot)
+		}
+		return nil, nil, &VersionError{Path: name, Found: strings.TrimSpace(string(head[8:]))}
+	}
+	p, err := emptyPacker(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.end = int64(len(head))
+	s := &scanner{p: p, name: name}
+	if s.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxFrame)); err != nil {
+		return nil, nil, err
+	}
+	defer s.dec.Close()
+	for s.frame() {
+	}
+	p.pending, p.told = len(p.entries), 0
+	return p, s.account, f.Truncate(p.end)
+}
+
+type scanner struct {
+	p       *packer
+	name    string
+	dec     *zstd.Decoder
+	account *Manifest
+}
+
+// frame takes in the next frame, and reports whether it was whole.
+func (s *scanner) frame() bool {
+	size := frameLength(s.p.file, s.p.end)
+	if size <= 0 || size > maxFrame {
+		return false
+	}
+	packed := make([]byte, size)
+	if _, err := s.p.file.ReadAt(packed, s.p.end); err != nil {
+		return false
+	}
+	raw, err := s.dec.DecodeAll(packed, nil)
+	if err != nil || len(raw) == 0 {
+		return false
+	}
+	if raw[0] == frameRecords && !s.records(raw) {
+		return false
+	}
+	s.p.frames = append(s.p.frames, frame{offset: s.p.end, packed: uint32(size), raw: uint32(len(raw)), sum: sha256.Sum256(packed)})
+	s.p.end += size
+	return true
+}
+
+// records takes in the records of a frame, all or none.
+func (s *scanner) records(raw []byte) bool {
+	type found struct {
+		entry indexEntry
+		id    string
+	}
+	var list []found
+	account := s.account
+	for at := 1; at < len(raw); {
+		n, width := binary.Uvarint(raw[at:])
+		if width <= 0 || n == 0 || n > uint64(len(raw)-at-width) {
+			return false
+		}
+		at += width
+		record := raw[at : at+int(n)]
+		switch record[0] {
+		case recordRoute:
+			number, r, err := parseRoute(string(record))
+			if err != nil || number > len(s.p.routes) {
+				return false
+			}
+			s.p.route(r)
+		case recordCheckpoint:
+			m := &Manifest{}
+			if yaml.Unmarshal(record[1:], m) == nil && m.check() == nil {
+				account = m
+			}
+		case recordExchange:
+			x, number, err := parseRecord(string(record[1:]), noBodies{})
+			if err != nil {
+				return false
+			}
+			e := entryOf(x, uint32(len(s.p.frames)), uint32(at), uint32(n), number)
+			list = append(list, found{e, x.ID})
+		}
+		at += int(n)
+	}
+	for _, f := range list {
+		s.p.entries = append(s.p.entries, f.entry)
+		s.p.tally.add(f.entry, 1)
+		s.p.ids.add(f.id)
+	}
+	s.account = account
+	return true
+}
+
+// noBodies stands for the bodies where only the records are of interest.
+type noBodies struct{}
+
+func (noBodies) load(bodyPlace) ([]byte, error) { return nil, nil }
+
+// frameLength walks over the blocks of the Zstandard frame at offset and
+// returns its size, or 0 when it is not whole.
+func frameLength(f io.ReaderAt, offset int64) int64 {
+	head := make([]byte, zstd.HeaderMaxSize)
+	n, err := f.ReadAt(head, offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0
+	}
+	var h zstd.Header
+	if h.Decode(head[:n]) != nil || h.Skippable {
+		return 0
+	}
+	at := offset + int64(h.HeaderSize)
+	for {
+		var b [3]byte
+		if _, err := f.ReadAt(b[:], at); err != nil {
+			return 0
+		}
+		v := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16
+		size := int64(v >> 3)
+		switch v >> 1 & 3 {
+		case 1: // one byte, repeated
+			size = 1
+		case 3:
+			return 0
+		}
+		at += 3 + size
+		if v&1 == 1 {
+			break
+		}
+		if at-offset > maxFrame {
+			return 0
+		}
+	}
+	if h.HasCheckSum {
+		at += 4
+	}
+	return at - offset
+}
