@@ -20,7 +20,10 @@ type Input struct {
 	Base, Control, Head Observation
 	// Rounds are the latency measurements, in order; Seed drove their random
 	// order and Stopped says why measuring ended.
+	// Confirm are fresh rounds, taken after the others when these showed a
+	// change (see [Suspects]); a change must keep its sign in them.
 	Rounds  []Round
+	Confirm []Round
 	Seed    int64
 	Stopped string
 	// Resources is what the arms used.

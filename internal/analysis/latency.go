@@ -194,6 +194,7 @@ func (r *run) latency() ([]Endpoint, Latency) {
 	}
 	endpoints := m.endpoints(o)
 	l.Overall = m.overall(o)
+	r.confirm(endpoints, &l.Overall)
 	switch {
 	case l.Pairs == 0:
 		l.Note = "no pair of requests was valid"
@@ -300,9 +301,17 @@ func tail(a, b []float64) Tail {
 // overall tests the shift of all endpoints together: the mean over endpoints in
 // each round, so that a small change everywhere is seen.
 func (m measurement) overall(o LatencyOptions) Quantile {
-	sum, n := make(map[int]float64), make(map[int]int)
 	baseMS, headMS := 0.0, 0.0
-	for i, t := range m.timings {
+	for i := range m.timings {
+		baseMS, headMS = baseMS+m.p50[i].baseMS/float64(len(m.timings)), headMS+m.p50[i].headMS/float64(len(m.timings))
+	}
+	t := newShiftTest(m.overallShifts(), baseMS, headMS)
+	return t.verdict(t.p, m.noise, 1, o)
+}
+
+func (m measurement) overallShifts() []float64 {
+	sum, n := make(map[int]float64), make(map[int]int)
+	for _, t := range m.timings {
 		for _, r := range t.rounds {
 			if len(r.a) >= pairsForP50 {
 				d, _ := stats.MedianLogRatio(r.a, r.b)
@@ -310,13 +319,11 @@ func (m measurement) overall(o LatencyOptions) Quantile {
 				n[r.number]++
 			}
 		}
-		baseMS, headMS = baseMS+m.p50[i].baseMS/float64(len(m.timings)), headMS+m.p50[i].headMS/float64(len(m.timings))
 	}
 	var shifts []float64
 	for k := range n {
 		shifts = append(shifts, sum[k]/float64(n[k]))
 	}
 	slices.Sort(shifts) // the order of rounds does not matter, that of maps must not
-	t := newShiftTest(shifts, baseMS, headMS)
-	return t.verdict(t.p, m.noise, 1, o)
+	return shifts
 }

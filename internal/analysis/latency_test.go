@@ -184,3 +184,23 @@ func TestFalseAlarmsAreRare(t *testing.T) {
 		t.Errorf("%d of 60 sessions raise an alarm", alarms)
 	}
 }
+
+// A change that is gone in fresh rounds was none.
+func TestConfirm(t *testing.T) {
+	rounds := measured(1, 12, 6, 60, 1.25, false)
+	if got := analysis.Suspects(rounds, analysis.Options{}); len(got) != 1 || got[0] != "GET /v1/e00" {
+		t.Errorf("suspects are %v", got)
+	}
+	for _, tt := range []struct {
+		name   string
+		factor float64
+		want   analysis.Speed
+	}{{"stays", 1.25, analysis.Slower}, {"went away", 0.95, analysis.SpeedInconclusive}} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := analysis.Run(analysis.Input{Rounds: rounds, Confirm: measured(2, 4, 6, 60, tt.factor, false)}, analysis.Options{})
+			if e := got.Endpoints[0]; e.P50.Verdict != tt.want || (tt.want == analysis.Slower) != (len(got.Findings) == 1) {
+				t.Errorf("%s (%s), findings %v", e.P50.Verdict, e.Note, summary(got.Findings))
+			}
+		})
+	}
+}

@@ -47,6 +47,64 @@ func (r *run) speedFinding(endpoint, quantile string, requests int, q Quantile) 
 	return f
 }
 
+// Suspects returns the endpoints whose speed changed by these rounds. They are
+// worth a few fresh rounds: a burst of other load on the machine goes away, a
+// regression does not.
+func Suspects(rounds []Round, opts Options) []string {
+	r := newRun(Input{}, opts)
+	var out []string
+	for _, e := range r.measure(rounds).endpoints(r.opts.Latency) {
+		if changed(e.P50.Verdict) || changed(e.P90.Verdict) {
+			out = append(out, e.Endpoint)
+		}
+	}
+	return out
+}
+
+func changed(s Speed) bool { return s == Slower || s == Faster }
+
+// confirm takes back the verdicts that do not keep their sign in three quarters
+// of the fresh rounds.
+func (r *run) confirm(endpoints []Endpoint, overall *Quantile) {
+	if len(r.in.Confirm) == 0 {
+		return
+	}
+	m := r.measure(r.in.Confirm)
+	overall.keep(m.overallShifts())
+	fresh := make(map[string]*timing)
+	for _, t := range m.timings {
+		fresh[t.endpoint] = t
+	}
+	for i := range endpoints {
+		e := &endpoints[i]
+		t := fresh[e.Endpoint]
+		if t == nil {
+			continue // pooled with others now; nothing is known against it
+		}
+		p50, p90 := t.shifts()
+		kept50, kept90 := e.P50.keep(p50), e.P90.keep(p90)
+		if !kept50 || !kept90 {
+			e.Note = "a change was seen, but not in fresh rounds"
+		}
+	}
+}
+
+// keep reports whether a change keeps its sign in three quarters of the fresh
+// shifts, and takes the verdict back where it does not.
+func (q *Quantile) keep(shifts []float64) bool {
+	kept := 0
+	for _, s := range shifts {
+		if q.Verdict == Slower && s > 0 || q.Verdict == Faster && s < 0 {
+			kept++
+		}
+	}
+	if !changed(q.Verdict) || len(shifts) == 0 || kept*4 >= len(shifts)*3 {
+		return true
+	}
+	q.Verdict = SpeedInconclusive
+	return false
+}
+
 // looks are the numbers of rounds at which measuring may stop early.
 var looks = []int{6, 8, 12, 16, 20}
 

@@ -31,54 +31,55 @@ func catalogue(n int, change func(i int, product map[string]any) bool) string {
 
 var same = catalogue(1000, nil)
 
-// The pairs of bodies that are compared here and by the peer.
-var benchmarks = []struct {
-	name string
-	a, b string
-}{
-	{"equal", same, same},
-	{"one-value", same, catalogue(1000, func(i int, p map[string]any) bool {
-		if i == 500 {
+// beside runs the comparison and its peer on the same two bodies. The peer
+// decodes both to trees first, whether they are equal or not.
+func beside(b *testing.B, a, other string) {
+	b.Run("reprise", func(b *testing.B) {
+		x, y := answer(200, a), answer(200, other)
+		b.SetBytes(int64(len(a) + len(other)))
+		b.ReportAllocs()
+		for b.Loop() {
+			compare.Responses(x, y, compare.Options{})
+		}
+	})
+	b.Run("jsondiff", func(b *testing.B) {
+		x, y := []byte(a), []byte(other)
+		b.SetBytes(int64(len(a) + len(other)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := jsondiff.CompareJSON(x, y); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkEqual: most pairs of answers are equal.
+func BenchmarkEqual(b *testing.B) { beside(b, same, same) }
+
+// BenchmarkUnequal: one value in ten elements.
+func BenchmarkUnequal(b *testing.B) {
+	beside(b, same, catalogue(1000, func(i int, p map[string]any) bool {
+		if i%10 == 0 {
 			p["price"] = -1
 		}
 		return true
-	})},
-	{"every-tenth", same, catalogue(1000, func(i int, p map[string]any) bool {
-		if i%10 == 0 {
+	}))
+}
+
+// BenchmarkOneValue: one value in a thousand elements.
+func BenchmarkOneValue(b *testing.B) {
+	beside(b, same, catalogue(1000, func(i int, p map[string]any) bool {
+		if i == 500 {
 			p["price"] = "x"
 		}
 		return true
-	})},
-	{"lost-element", same, catalogue(1000, func(i int, _ map[string]any) bool { return i != 300 })},
+	}))
 }
 
-func BenchmarkResponses(b *testing.B) {
-	for _, bm := range benchmarks {
-		b.Run(bm.name, func(b *testing.B) {
-			x, y := answer(200, bm.a), answer(200, bm.b)
-			b.SetBytes(int64(len(bm.a) + len(bm.b)))
-			b.ReportAllocs()
-			for b.Loop() {
-				compare.Responses(x, y, compare.Options{})
-			}
-		})
-	}
-}
-
-// The peer decodes both documents to trees first; it is given the option that
-// skips equal documents.
-func BenchmarkPeerJSONDiff(b *testing.B) {
-	for _, bm := range benchmarks {
-		b.Run(bm.name, func(b *testing.B) {
-			b.SetBytes(int64(len(bm.a) + len(bm.b)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := jsondiff.CompareJSON([]byte(bm.a), []byte(bm.b)); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+// BenchmarkLostElement: all elements after it move by one.
+func BenchmarkLostElement(b *testing.B) {
+	beside(b, same, catalogue(1000, func(i int, _ map[string]any) bool { return i != 300 }))
 }
 
 // Lists of 20,000 elements, in the ways in which they are aligned.

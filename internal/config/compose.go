@@ -143,7 +143,14 @@ func (c *Config) analysisOptions(router *traffic.Router) (analysis.Options, erro
 		opts.FailOn = []string{}
 	}
 	for _, rule := range c.Ignore {
-		opts.Compare.Ignore = append(opts.Compare.Ignore, rule.Address)
+		opts.Ignore = append(opts.Ignore, analysis.Ignore{Address: rule.Address, Endpoint: rule.Endpoint})
+	}
+	for i, text := range c.Thresholds {
+		t, err := analysis.ParseThreshold(text)
+		if err != nil {
+			return opts, c.Mistake(fmt.Sprintf("thresholds[%d]", i), "%v", err)
+		}
+		opts.Thresholds = append(opts.Thresholds, t)
 	}
 	if err := opts.Validate(); err != nil {
 		return opts, c.Mistake("ignore", "%v", err)

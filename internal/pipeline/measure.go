@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
@@ -58,6 +59,25 @@ func (r *run) measure(ctx context.Context) error {
 		r.stopped = "the most rounds were taken"
 	}
 	r.progress.Note("%d rounds: %s", len(r.rounds), r.stopped)
+	return r.confirmMeasured(ctx, next)
+}
+
+// confirmMeasured takes a few fresh rounds when some endpoint seems to have
+// changed, because what was only a burst of other load is gone by then.
+func (r *run) confirmMeasured(ctx context.Context, next func() uint32) error {
+	suspects := analysis.Suspects(r.rounds, r.options.Analysis)
+	if len(suspects) == 0 {
+		return nil
+	}
+	deadline := r.options.Now().Add(r.options.Latency.Budget / warmShare)
+	for n := 1; n <= confirmRounds; n++ {
+		round, err := r.takeRound(ctx, len(r.rounds)+n, next, deadline)
+		if err != nil {
+			return err
+		}
+		r.confirm = append(r.confirm, round)
+	}
+	r.progress.Note("%d fresh rounds to confirm %s", confirmRounds, strings.Join(suspects, ", "))
 	return nil
 }
 

@@ -126,7 +126,8 @@ type run struct {
 	target    target
 	seen      map[Arm]*observation
 	rounds    []analysis.Round
-	stopped   string // why measuring ended
+	confirm   []analysis.Round // fresh ones, when the others show a change
+	stopped   string           // why measuring ended
 	result    *analysis.Result
 
 	mu       sync.Mutex

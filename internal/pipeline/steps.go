@@ -199,7 +199,7 @@ func (r *run) judge(ctx context.Context) error {
 // input is what the analysis gets, whole or up to where the run was stopped.
 func (r *run) input() analysis.Input {
 	in := analysis.Input{
-		Recorded: r.recorded, Redacted: r.redacted, Rounds: r.rounds, Seed: r.options.Seed, Stopped: r.stopped,
+		Recorded: r.recorded, Redacted: r.redacted, Rounds: r.rounds, Confirm: r.confirm, Seed: r.options.Seed, Stopped: r.stopped,
 		Base: r.seen[Base].observation(), Control: r.seen[Control].observation(), Head: r.seen[Head].observation(),
 	}
 	for _, arm := range arms {
