@@ -90,6 +90,10 @@ func (s *side) prepare(ctx context.Context, e *Engine, p *planned) {
 	}
 	if s.conn == nil {
 		s.conn, s.err = e.dialBefore(ctx, s.target, time.Now().Add(e.opts.Timeout))
+		if s.err == nil {
+			s.conn.Conn = direct(s.conn.Conn)
+			s.conn.answers.src = s.conn.Conn
+		}
 	}
 }
 
