@@ -145,7 +145,10 @@ Exit codes: 0 the gates hold or the run could not tell, 1 a gate failed,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &failure{code: exitConfig, err: err, hint: cmd.CommandPath() + " --help lists the flags"}
 	})
-	root.AddCommand(newRun(s), newRecord(s), newMock(s), newCleanup(s), newComment(s), newVersion())
+	root.AddCommand(
+		newRun(s), newRecord(s), newMock(s), newComment(s), newCleanup(s), newVersion(),
+		newAgent(s),
+	)
 	asInput(root)
 	return root
 }

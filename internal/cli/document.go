@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/cluster"
+	"github.com/reprise-ci/reprise/internal/deploy"
 	"github.com/reprise-ci/reprise/internal/pipeline"
 	"github.com/reprise-ci/reprise/internal/process"
 	"github.com/reprise-ci/reprise/internal/report"
@@ -54,6 +56,8 @@ func failureOf(err error) *report.Failure {
 		}
 	}
 	var local *process.NotReadyError
+	var pod *deploy.NotReadyError
+	var unfit *cluster.PreflightError
 	switch {
 	case errors.Is(err, context.Canceled):
 		f.Class, f.Message = report.FailureCancelled, "a signal ended the run"
@@ -62,6 +66,11 @@ func failureOf(err error) *report.Failure {
 	case errors.As(err, &local):
 		f.Class, f.Evidence = report.FailureService, lastLines(local.Log, 20)
 		f.Hint = "base itself does not start; the start command and the log say why"
+	case errors.As(err, &pod):
+		f.Class, f.Evidence = report.FailureService, append(pod.Events, pod.Log...)
+		f.Hint = "base itself does not start; logs/ has its whole log and the events"
+	case errors.As(err, &unfit):
+		f.Message, f.Hint = unfit.Problem, unfit.Remedy
 	}
 	return f
 }

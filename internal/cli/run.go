@@ -6,12 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/cluster"
 	"github.com/reprise-ci/reprise/internal/config"
 	"github.com/reprise-ci/reprise/internal/pipeline"
 	"github.com/reprise-ci/reprise/internal/report"
@@ -58,6 +60,7 @@ func runOnce(ctx context.Context, s Surroundings, p *project, forge *forge) erro
 		return forge.refused(ctx, badInput(err))
 	}
 	progress := newProgress(s)
+	cluster.Quiet(io.Discard) // Kubernetes' libraries talk to nobody in particular
 	running, cancel := context.WithTimeout(ctx, time.Duration(p.Timeout))
 	outcome, runErr := pipeline.Run(running, opts, progress)
 	cancel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/compare"
+	"github.com/reprise-ci/reprise/internal/deploy"
 	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/pipeline"
 	"github.com/reprise-ci/reprise/internal/process"
@@ -158,6 +159,16 @@ func (c *Config) analysisOptions(router *traffic.Router) (analysis.Options, erro
 	return opts, nil
 }
 
+// clusterOptions are those of the target kind.
 func (c *Config) clusterOptions() *pipeline.ClusterOptions {
-	return &pipeline.ClusterOptions{Given: c.Target == TargetKubernetes}
+	image := c.Build.Image
+	return &pipeline.ClusterOptions{
+		NodeImage: c.NodeImage,
+		Chart: deploy.Options{
+			Chart: c.Chart, Values: c.Values, Set: c.Set, Service: c.ChartService, ReadyTimeout: time.Duration(c.Process.ReadyTimeout),
+		},
+		Image: pipeline.Image{
+			Context: image.Context, Dockerfile: image.Dockerfile, RepositoryValue: image.RepositoryValue, TagValue: image.TagValue,
+		},
+	}
 }

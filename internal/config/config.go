@@ -19,7 +19,7 @@ const FileName = "reprise.yaml"
 type Config struct {
 	Service  string   `yaml:"service" doc:"name of the service in reports; the name of the snapshot if empty"`
 	Snapshot string   `yaml:"snapshot" doc:"directory or .rpk file of the recorded traffic; the only one under snapshots/ if empty"`
-	Target   string   `yaml:"target" doc:"where the versions run: kind (an own cluster), process (local processes) or kubernetes (a given context)"`
+	Target   string   `yaml:"target" doc:"where the versions run: kind (an own cluster) or process (local processes)"`
 	BaseRef  string   `yaml:"base-ref" doc:"branch, tag or commit that the change will be merged into; the pull request's base or the default branch if empty"`
 	FailOn   []string `yaml:"fail-on" doc:"what makes the check fail: response, outbound, crash, latency, resource, inconclusive, assisted, never"`
 	Routes   []string `yaml:"routes" doc:"path templates such as /v1/shops/{shop}, for paths whose variable parts do not look like ids"`
@@ -31,9 +31,6 @@ type Config struct {
 	Values       []string `yaml:"values" doc:"Helm values files"`
 	Set          []string `yaml:"set" doc:"Helm values, as in helm install --set"`
 	NodeImage    string   `yaml:"node-image" doc:"node image of the kind cluster; kind's own if empty"`
-	Kubeconfig   string   `yaml:"kubeconfig" doc:"kubeconfig file for target kubernetes; never read otherwise"`
-	Context      string   `yaml:"context" doc:"context in that file; its current one if empty"`
-	Namespace    string   `yaml:"namespace" doc:"prefix of the namespaces made for target kubernetes"`
 
 	Build   Build   `yaml:"build"`
 	Process Process `yaml:"process"`
@@ -84,7 +81,6 @@ type Process struct {
 type Replay struct {
 	Concurrency int      `yaml:"concurrency" doc:"sessions replayed at once in the correctness passes"`
 	Timeout     Duration `yaml:"timeout" doc:"longest time for one answer"`
-	Workers     int      `yaml:"workers" doc:"replayers on target kubernetes"`
 	// JWT, Headers, Forbid and Keep are explained in docs/replay.md.
 	JWT     []JWT                  `yaml:"jwt"`
 	Headers []transform.HeaderRule `yaml:"headers"`
@@ -138,9 +134,8 @@ type Ignore struct {
 
 // Targets.
 const (
-	TargetKind       = "kind"
-	TargetProcess    = "process"
-	TargetKubernetes = "kubernetes"
+	TargetKind    = "kind"
+	TargetProcess = "process"
 )
 
 // Default returns the configuration that an empty file means.
@@ -152,10 +147,9 @@ func Default() *Config {
 		OutputDir: "out/reprise",
 		Keep:      "never",
 		Comment:   "auto",
-		Namespace: "reprise",
 		Build:     Build{Dir: ".", Image: Image{Dockerfile: "Dockerfile", RepositoryValue: "image.repository", TagValue: "image.tag"}},
 		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
-		Replay:    Replay{Concurrency: 1, Timeout: Duration(10 * time.Second), Workers: 1},
+		Replay:    Replay{Concurrency: 1, Timeout: Duration(10 * time.Second)},
 		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 20, Pairs: 100},
 		Mock:      Mock{Latency: "none", Repeat: "auto"},
 	}

@@ -52,7 +52,7 @@ func TestMistakes(t *testing.T) {
 		{"a: [", "reprise.yaml: line 1: did not find expected node content", "not YAML"},
 		{"seed: many", "reprise.yaml:1: cannot unmarshal !!str `many` into int64", "a word where a number is due"},
 		{"latency: {budget: soon}", `time: invalid duration "soon"`, "not a duration"},
-		{"target: cloud\nchart: x", "reprise.yaml:1: target: \"cloud\" is not one of kind, process, kubernetes", "a word of few"},
+		{"target: cloud\nchart: x", "reprise.yaml:1: target: \"cloud\" is not one of kind, process", "a word of few"},
 		{"chart: x\nfail-on: [response, latncy]", "reprise.yaml:2: fail-on: \"latncy\" is not one of", "a word in a list"},
 		{"chart: x\nfail-on: [never, crash]", "reprise.yaml:2: fail-on: never stands alone", "a contradiction"},
 		{"target: process", "reprise.yaml: process.command: missing", "what the target needs"},

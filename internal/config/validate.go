@@ -12,7 +12,7 @@ import (
 
 // choices are the keys that take one word, or several, of a few.
 var choices = map[string][]string{
-	"target":       {TargetKind, TargetProcess, TargetKubernetes},
+	"target":       {TargetKind, TargetProcess},
 	"fail-on":      {"response", "outbound", "crash", "latency", "resource", "inconclusive", "assisted", "never"},
 	"keep":         {"never", "on-failure", "always"},
 	"comment":      {"auto", "always", "on-failure", "never"},
@@ -54,7 +54,6 @@ func (c *Config) Validate() error {
 		{"timeout", int64(c.Timeout), 1},
 		{"replay.concurrency", int64(c.Replay.Concurrency), 1},
 		{"replay.timeout", int64(c.Replay.Timeout), 1},
-		{"replay.workers", int64(c.Replay.Workers), 1},
 		{"process.ready-timeout", int64(c.Process.ReadyTimeout), 1},
 		{"latency.budget", int64(c.Latency.Budget), 1},
 		{"latency.pairs", int64(c.Latency.Pairs), 10},

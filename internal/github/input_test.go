@@ -27,15 +27,15 @@ func TestReadInputs(t *testing.T) {
 func TestReadInputsSaysAllMistakes(t *testing.T) {
 	given, err := github.ReadInputs(env(
 		"INPUT_FAIL-ON", "respnse", "INPUT_TARGET", "Kind", "INPUT_TIMEOUT", "15", "INPUT_LATENCY-MAX-ROUNDS", "-1", "INPUT_SERVICE", "a\nb",
-		"INPUT_KEEP", "sometimes", "INPUT_NAMESPACE", "a\x00b", "INPUT_SEED", "7",
+		"INPUT_KEEP", "sometimes", "INPUT_SNAPSHOT", "a\x00b", "INPUT_SEED", "7",
 	), github.Inputs())
 	want := []string{
 		`input fail-on: "respnse" is not one of response, outbound, crash, latency, resource, inconclusive, assisted, never; did you mean "response"?`,
 		`input keep: "sometimes" is not one of never, on-failure, always`,
 		`input latency-max-rounds: "-1" is not a whole number, as in 12`,
-		`input namespace: holds a control character; remove it`,
 		`input service: has more than one line; give one value`,
-		`input target: "Kind" is not one of kind, process, kubernetes; did you mean "kind"?`,
+		`input snapshot: holds a control character; remove it`,
+		`input target: "Kind" is not one of kind, process; did you mean "kind"?`,
 		`input timeout: "15" is not a duration, as in 90s or 15m`,
 	}
 	if err == nil {

@@ -114,9 +114,6 @@ func (l *local) deploy(ctx context.Context, arm Arm, project string) error {
 	}
 	l.r.later(func(context.Context) error {
 		defer log.Close()
-		if l.r.keeps() {
-			return nil
-		}
 		_ = service.Stop() // a service that ended by itself is a finding already
 		return nil
 	})
@@ -175,3 +172,7 @@ func (l *local) resources(_ context.Context, arm Arm) (analysis.Resource, error)
 		Arm: string(arm), CPUSeconds: cpu.Seconds(), PeakBytes: peak, StartupMS: float64(a.service.Startup().Microseconds()) / 1000,
 	}, nil
 }
+
+// saveLogs has nothing to do: the logs of local processes are written while
+// they run.
+func (l *local) saveLogs(context.Context, string) {}

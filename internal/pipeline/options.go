@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/deploy"
 	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/process"
 	"github.com/reprise-ci/reprise/internal/replay"
@@ -27,7 +28,7 @@ type Options struct {
 
 	Build   Build
 	Process *process.Options // for the target "process"
-	Cluster *ClusterOptions  // for the targets "kind" and "kubernetes"
+	Cluster *ClusterOptions  // for the target "kind"
 
 	Replay    replay.Options
 	Transform transform.Options
@@ -106,6 +107,9 @@ type target interface {
 	died(ctx context.Context, arm Arm) (reason, log string, yes bool)
 	// resources returns what an arm has used so far.
 	resources(ctx context.Context, arm Arm) (analysis.Resource, error)
+	// saveLogs writes below dir what the place knows of a run that found
+	// something or broke. It does what it can.
+	saveLogs(ctx context.Context, dir string)
 }
 
 // serviceError is a version that cannot be built or does not run: the
@@ -121,6 +125,17 @@ func (e *serviceError) Unwrap() error { return e.err }
 
 // ClusterOptions say how the arms run on Kubernetes.
 type ClusterOptions struct {
-	// Given says that the cluster is the user's, not one made for the run.
-	Given bool
+	NodeImage string // kind's own default if empty
+	// Chart is looked up in each version: relative paths of the chart and of
+	// its values files lie below the project.
+	Chart deploy.Options
+	Image Image
+}
+
+// Image says how the service's image is made and how the chart is told of it.
+type Image struct {
+	Context    string // relative to the build's directory; no image is built if empty
+	Dockerfile string // relative to Context
+	// RepositoryValue and TagValue are keys of the chart's values.
+	RepositoryValue, TagValue string
 }

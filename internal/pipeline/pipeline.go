@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -118,8 +119,8 @@ type run struct {
 	dir       *workdir.Dir
 	authority *authority.Authority
 	recorded  []*traffic.Exchange
+	redacted  []traffic.Pattern // places of the recording that hold pseudonyms
 	recording Recording
-	redacted  []traffic.Pattern // places at which it holds pseudonyms
 	base      source.Commit
 	head      source.Commit
 	projects  map[Arm]string // the project's directory in each version
@@ -129,11 +130,10 @@ type run struct {
 	confirm   []analysis.Round // fresh ones, when the others show a change
 	stopped   string           // why measuring ended
 	result    *analysis.Result
-
-	mu       sync.Mutex
-	stages   []Stage
-	notes    []string
-	teardown []func(context.Context) error
+	mu        sync.Mutex
+	stages    []Stage
+	notes     []string
+	teardown  []func(context.Context) error
 }
 
 // do is the recipe.
@@ -224,16 +224,19 @@ func badInput(stage string, err error) error {
 	return &Error{Stage: stage, Input: true, Err: err}
 }
 
-// later registers what must happen however the run ends, the last first.
+// later registers what must happen however the run ends, unless it is kept.
 func (r *run) later(undo func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.teardown = append(r.teardown, undo)
 }
 
-// teardownTime is how long everything may take to go away: within the 7.5 s
-// that a cancelled GitHub job has before SIGTERM.
-const teardownTime = 7 * time.Second
+// How long it may take until everything is gone. A cancelled job of GitHub has
+// 7.5 s before SIGTERM and 10 s in all.
+const (
+	teardownTime  = 60 * time.Second
+	cancelledTime = 7 * time.Second
+)
 
 // settle judges what an interrupted run has seen, saves logs where something
 // went wrong, and takes everything down.
@@ -244,17 +247,45 @@ func (r *run) settle(ctx context.Context, cause error) {
 		result.Reason = reasonOf(cause)
 		r.result = &result
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownTime)
+	limit := teardownTime
+	if ctx.Err() != nil {
+		limit = cancelledTime
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	end := r.progress.Stage("tear down")
-	var errs []error
-	r.mu.Lock()
-	undo := r.teardown
-	r.mu.Unlock()
-	for i := len(undo) - 1; i >= 0; i-- {
-		errs = append(errs, undo[i](ctx))
+	if v := r.result.Verdict; r.target != nil && limit != cancelledTime && (v == analysis.Fail || v == analysis.Error) {
+		r.target.saveLogs(ctx, r.options.LogDir)
 	}
-	end(errors.Join(errs...))
+	end(r.takeDown(ctx))
+}
+
+// takeDown undoes everything at once, because a cancelled run has no time to
+// wait, and removes the run's directory when nothing needs it any more.
+func (r *run) takeDown(ctx context.Context) error {
+	if r.keeps() {
+		r.progress.Note("kept what the run made, its directory is %s; reprise cleanup removes it once this process has ended", r.dir.Path())
+		return nil
+	}
+	errs := make([]error, len(r.teardown))
+	var wait sync.WaitGroup
+	for i, undo := range r.teardown {
+		wait.Go(func() { errs[i] = undo(ctx) })
+	}
+	wait.Wait()
+	if r.dir != nil {
+		errs = append(errs, r.dir.Remove())
+	}
+	return errors.Join(errs...)
+}
+
+// note keeps a fact that a reader of the report should weigh.
+func (r *run) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.notes, text) {
+		r.notes = append(r.notes, text)
+	}
 }
 
 func reasonOf(err error) string {

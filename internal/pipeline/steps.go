@@ -53,28 +53,23 @@ func (r *run) checkTarget(ctx context.Context) error {
 	if r.dir, err = workdir.New(r.options.TempDir); err != nil {
 		return err
 	}
-	r.later(func(context.Context) error {
-		if r.keeps() {
-			return nil
-		}
-		return r.dir.Remove()
-	})
 	if r.authority, err = authority.New(r.options.Now()); err != nil {
 		return err
 	}
-	if r.target, err = r.newTarget(); err != nil {
-		return err
-	}
+	r.target = r.newTarget()
 	return r.target.check(ctx)
 }
 
 // keeps reports whether what the run made is left standing.
 func (r *run) keeps() bool {
+	if r.dir == nil {
+		return false
+	}
 	switch r.options.Keep {
 	case KeepAlways:
 		return true
 	case KeepOnFailure:
-		return r.result == nil || r.result.Verdict == analysis.Fail || r.result.Verdict == analysis.Error
+		return r.result.Verdict == analysis.Fail || r.result.Verdict == analysis.Error
 	}
 	return false
 }
@@ -110,12 +105,7 @@ func (r *run) checkOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.later(func(ctx context.Context) error {
-		if r.keeps() {
-			return nil
-		}
-		return remove(ctx)
-	})
+	r.later(remove)
 	project, err := filepath.EvalSymlinks(r.options.Dir)
 	if err != nil {
 		return badInput(stage, err)
@@ -214,8 +204,6 @@ func (r *run) outcome() *Outcome {
 	target := "kind"
 	if r.options.Process != nil {
 		target = "process"
-	} else if r.options.Cluster != nil && r.options.Cluster.Given {
-		target = "kubernetes"
 	}
 	return &Outcome{
 		Result: *r.result, Base: r.base, Head: r.head, Recording: r.recording,

@@ -1,11 +1,9 @@
 package pipeline
 
-import "errors"
-
 // newTarget picks the target that the options ask for.
-func (r *run) newTarget() (target, error) {
+func (r *run) newTarget() target {
 	if r.options.Process != nil {
-		return newLocal(r), nil
+		return newLocal(r)
 	}
-	return nil, badInput("check the target", errors.New("target: only process works in this build"))
+	return newOnCluster(r)
 }

@@ -53,7 +53,7 @@ type Snapshot struct {
 
 // Run says how the result came about.
 type Run struct {
-	Target    string    `json:"target"` // kind, kubernetes or process
+	Target    string    `json:"target"` // kind or process
 	Seed      int64     `json:"seed"`
 	Rounds    int       `json:"rounds"`
 	StartedAt time.Time `json:"started_at"`

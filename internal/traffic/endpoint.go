@@ -23,6 +23,18 @@ func NewRouter(templates []string) (*Router, error) {
 	return r, nil
 }
 
+// Templates returns the templates, in the order given.
+func (r *Router) Templates() []string {
+	if r == nil {
+		return nil
+	}
+	var templates []string
+	for _, t := range r.templates {
+		templates = append(templates, "/"+strings.Join(t, "/"))
+	}
+	return templates
+}
+
 // Endpoint returns the method and route template of a request.
 func (r *Router) Endpoint(req *Request) string { return req.Method + " " + r.Template(req.Path()) }
 
