@@ -133,14 +133,15 @@ func Text(s string, limit int) string {
 			// element between the sign and the name keeps them apart.
 			b.WriteRune(r)
 			b.WriteString("<!-- -->")
-		case strings.ContainsRune("\\`*_{}[]()!|~$", r), i == 0 && strings.ContainsRune("+-=:", r):
+		case strings.ContainsRune("\\`*_{}[]!|~$", r), i == 0 && strings.ContainsRune("+-=:", r):
 			b.WriteByte('\\')
 			b.WriteRune(r)
 		case r == ':' && strings.HasPrefix(s[i:], "://"), len(s) >= i+4 && strings.EqualFold(s[i:i+4], "www."):
 			b.WriteRune(r)
 			b.WriteString("<!-- -->")
-		case r == '.' && digitsOnly(s[:i]): // "1." starts a list
-			b.WriteString("\\.")
+		case (r == '.' || r == ')') && digitsOnly(s[:i]) && (i+1 == len(s) || s[i+1] == ' '): // "1. " starts a list
+			b.WriteByte('\\')
+			b.WriteRune(r)
 		default:
 			b.WriteRune(r)
 		}

@@ -28,7 +28,7 @@ func (d *Document) WriteHTML(w io.Writer, opts HTMLOptions) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"millis": millis, "seconds": seconds, "share": share, "change": change, "interval": interval,
 		"thousands": thousands, "count": count, "size": size, "line": visible, "what": whatChanged,
-		"cause": causeOf, "times": times, "ref": refName, "changed": func(c analysis.Change) string { return whatChanged(analysis.Finding{Change: c}) }, "kind": kindOf, "seen": seen, "short": short,
+		"cause": causeOf, "times": times, "because": because, "holds": thresholdWord, "ref": refName, "changed": func(c analysis.Change) string { return whatChanged(analysis.Finding{Change: c}) }, "kind": kindOf, "seen": seen, "short": short,
 	}).Parse(htmlSource)
 	if err != nil {
 		return fmt.Errorf("write HTML report: %w", err)
@@ -57,7 +57,8 @@ type page struct {
 	Score       []scoreRow
 	Groups      []findingGroup
 	Others      []findingView
-	Misses      []analysis.Miss
+	Accepted    []findingView
+	Misses      []missView
 	Forest      forest
 	Rounds      []roundPlot
 	Timeline    []bar
@@ -88,7 +89,7 @@ type parts struct{ Before, Middle, After string }
 func (d *Document) page(opts HTMLOptions) *page {
 	p := &page{
 		Document: d, Service: visible(d.Service, 80), Headline: visible(d.Headline(), 300),
-		Digest: shortDigest(d.Snapshot.Digest), Age: d.age(), Score: d.score(), Misses: d.Mock["head"].Misses,
+		Digest: shortDigest(d.Snapshot.Digest), Age: d.age(), Score: d.score(), Misses: d.misses(),
 		Forest: d.forest(), Rounds: d.roundPlots(), Method: d.method(), Reproduce: d.reproduce(), Speeds: d.speeds(),
 	}
 	if p.Service == "" {
@@ -109,6 +110,7 @@ func (d *Document) page(opts HTMLOptions) *page {
 		}
 	}
 	p.Others = findingViews(d.others())
+	p.Accepted = findingViews(d.accepted())
 	p.Timeline, p.Total = d.timeline()
 	if d.Failure != nil {
 		p.Evidence = printable(strings.Join(tail(d.Failure.Evidence, 60), "\n"), 20_000)
@@ -124,6 +126,9 @@ func (d *Document) consequence() string {
 	case analysis.Fail:
 		if n := d.gating(); n > 0 {
 			return "The check fails because of " + count(n, "finding") + "."
+		}
+		if n := len(d.broken()); n > 0 {
+			return "The check fails because of " + count(n, "threshold") + "."
 		}
 		return "The check fails: " + visible(d.Reason, 300)
 	case analysis.Inconclusive:

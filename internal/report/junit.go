@@ -148,7 +148,30 @@ func (d *Document) junitGates() []junitCase {
 		}
 		cases = append(cases, c)
 	}
+	for _, t := range d.Thresholds {
+		c := junitCase{Name: visible(t.Threshold, 200), Class: "thresholds", Time: "0"}
+		switch {
+		case !t.Holds:
+			c.Failure = &junitProblem{Message: thresholdLine(t), Type: "threshold"}
+		case t.Unknown != "":
+			c.Skipped = &junitProblem{Message: visible(t.Unknown, 200)}
+		}
+		cases = append(cases, c)
+	}
 	return cases
+}
+
+// thresholdLine is a threshold without markup: "p90 < 150ms does not hold: 212
+// ms on GET /v1/orders".
+func thresholdLine(t analysis.ThresholdResult) string {
+	s := visible(t.Threshold, 100) + " " + thresholdWord(t)
+	if t.Value != "" {
+		s += ": " + visible(t.Value, 60)
+		if t.Endpoint != "" {
+			s += " on " + visible(t.Endpoint, 120)
+		}
+	}
+	return s
 }
 
 // oneLine is a finding without markup: "F1 GET /v1/orders response.body.total
@@ -170,17 +193,23 @@ func oneLine(f analysis.Finding) string {
 	if f.Cause != analysis.CauseHead {
 		s += ", " + causeOf(f.Cause)
 	}
+	if f.Accepted != nil {
+		s += ", accepted: " + visible(because(f.Accepted), 120)
+	}
 	return s + ")"
 }
 
-// Annotations returns the findings that gate, one plain line each, most
-// important first.
+// Annotations returns the findings that gate and the thresholds that do not
+// hold, one plain line each, most important first.
 func (d *Document) Annotations() []string {
 	var out []string
 	for _, f := range d.Findings {
 		if f.Gates {
 			out = append(out, oneLine(f))
 		}
+	}
+	for _, t := range d.broken() {
+		out = append(out, thresholdLine(t))
 	}
 	return out
 }

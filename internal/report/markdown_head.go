@@ -94,15 +94,24 @@ func (d *Document) markdownAlert() string {
 		}
 		return "> [!WARNING]\n> " + text + "\n"
 	case d.Verdict == analysis.Fail:
-		text := "The check fails"
+		var why []string
 		if n := d.gating(); n > 0 {
-			text += " because of " + count(n, "finding")
+			text := count(n, "finding")
 			if names := d.failOn(); names != "" {
 				text += " (`fail-on` is " + names + ")"
 			}
-			text += "."
-		} else {
-			text += ": " + Text(d.Reason, 300)
+			why = append(why, text)
+		}
+		for i, t := range d.broken() {
+			if i == 3 {
+				why = append(why, "more thresholds")
+				break
+			}
+			why = append(why, "threshold "+Code(t.Threshold, 80))
+		}
+		text := "The check fails because of " + strings.Join(why, " and ") + "."
+		if len(why) == 0 {
+			text = "The check fails: " + Text(d.Reason, 300)
 		}
 		if d.stale() {
 			text += " " + Text(d.staleSentence(), 400)

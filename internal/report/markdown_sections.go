@@ -28,12 +28,15 @@ func (d *Document) markdownSections() []*section {
 	calls := d.pick(analysis.KindOutbound)
 	add(d.findingsSection("changed calls", "#### Changed calls to dependencies", 90, calls))
 	add(d.moreSection("further changed calls", 58, calls))
+	add(d.thresholdSection())
 	add(d.latencySection())
 	add(d.findingsSection("resource findings", "#### Resources", 70, d.pick(analysis.KindResource)))
 	add(d.endpointsSection())
 	add(d.missesSection())
 	add(d.outboundSection())
+	add(d.acceptedSection())
 	add(d.othersSection())
+	add(d.warningsSection())
 	add(d.methodSection())
 	return out
 }
@@ -218,9 +221,10 @@ func (d *Document) endpointsSection() *section {
 	head, foot := details("All " + count(len(d.Endpoints), "endpoint") + ": " + d.speeds())
 	s := &section{name: "endpoints", value: 40, foot: foot,
 		head: head + table("lrrrrl", "Endpoint", "Pairs", "p50", "p90", "p99 (not judged)", "Verdict")}
+	shared := d.sharedNote()
 	for _, e := range d.Endpoints {
 		verdict := speedWord(speedOf(e))
-		if e.Note != "" {
+		if e.Note != "" && e.Note != shared {
 			verdict += ": " + Text(e.Note, 120)
 		} else if e.P50.Detectable > 0 && speedOf(e) == analysis.Same {
 			verdict += " (would have seen ±" + share(e.P50.Detectable) + ")"
@@ -255,8 +259,8 @@ func (d *Document) missesSection() *section {
 	}
 	open, foot := details(count(len(head.Misses), "call") + " of head without a recorded answer")
 	s := &section{name: "calls without a recorded answer", value: 50, foot: foot,
-		head: open + table("lll", "Call", "Why", "Nearest recorded call")}
-	for _, m := range head.Misses {
+		head: open + table("lrll", "Call", "Times", "Why", "Nearest recorded call")}
+	for _, m := range d.misses() {
 		nearest := "none"
 		if m.Nearest != nil {
 			nearest = Code(m.Nearest.Record, 60)
@@ -268,7 +272,51 @@ func (d *Document) missesSection() *section {
 				nearest += ", " + Code(diff, 120)
 			}
 		}
-		s.items = append(s.items, row(orDash(Code(m.Call, 120)), orDash(Text(m.Reason, 120)), nearest))
+		s.items = append(s.items, row(orDash(Code(m.Call, 120)), thousands(m.Count), orDash(Text(m.Reason, 160)), nearest))
+	}
+	return s
+}
+
+// thresholdSection shows all thresholds when one of them does not hold.
+func (d *Document) thresholdSection() *section {
+	if len(d.broken()) == 0 {
+		return nil
+	}
+	s := &section{name: "thresholds", value: 88, head: "#### Thresholds\n\n" + table("lllr", "Threshold", "", "Where it holds least", "Measured")}
+	for _, t := range d.Thresholds {
+		word := Text(thresholdWord(t), 160)
+		if !t.Holds {
+			word = "**" + word + "**"
+		}
+		s.items = append(s.items, row(Code(t.Threshold, 100), word, orDash(Code(t.Endpoint, 80)), orDash(Text(t.Value, 40))))
+	}
+	return s
+}
+
+// acceptedSection folds what people agreed to.
+func (d *Document) acceptedSection() *section {
+	found := d.accepted()
+	if len(found) == 0 {
+		return nil
+	}
+	open, foot := details(count(len(found), "accepted change"))
+	s := &section{name: "accepted changes", value: 25, foot: foot,
+		head: open + table("lllll", "", "Endpoint", "Where", "base → head", "Because")}
+	for _, f := range found {
+		s.items = append(s.items, row(Text(f.ID, 12), orWhole(Code(f.Endpoint, 80)), where(f), valuePair(f), Text(because(f.Accepted), 200)))
+	}
+	return s
+}
+
+// warningsSection lists rules that do nothing or too much.
+func (d *Document) warningsSection() *section {
+	if len(d.Warnings) == 0 {
+		return nil
+	}
+	open, foot := details(count(len(d.Warnings), "warning") + " about rules")
+	s := &section{name: "warnings", value: 35, head: open, foot: foot}
+	for _, w := range d.Warnings {
+		s.items = append(s.items, "- "+Text(w, 400)+"\n")
 	}
 	return s
 }
@@ -326,7 +374,7 @@ func (d *Document) method() []string {
 	}
 	switch {
 	case l.Note != "":
-		out = append(out, l.Note)
+		out = append(out, withStop(l.Note))
 	case l.Rounds > 0:
 		out = append(out, fmt.Sprintf("Latency: %s in %s, base and head in random order within a pair, on the same machine.", count(l.Pairs, "pair"), count(l.Rounds, "round")))
 		if l.NoiseFloor > 0 {
@@ -339,6 +387,12 @@ func (d *Document) method() []string {
 			out = append(out, "Measuring ended: "+l.Stopped+".")
 		}
 		out = append(out, "p99 is shown with its interval and never judged at these sample sizes.")
+	}
+	if note := d.sharedNote(); note != "" {
+		out = append(out, "Most endpoints: "+withStop(note))
+	}
+	if n := len(d.Thresholds); n > 0 && len(d.broken()) == 0 {
+		out = append(out, fmt.Sprintf("%s %s.", count(n, "threshold"), map[bool]string{true: "holds", false: "hold"}[n == 1]))
 	}
 	for _, r := range d.Resources {
 		if r.Unavailable != "" {
@@ -355,6 +409,14 @@ func (d *Document) method() []string {
 		out = append(out, "Stages: "+strings.Join(stages, ", ")+".")
 	}
 	return append(out, d.Run.Notes...)
+}
+
+// withStop ends a sentence.
+func withStop(s string) string {
+	if strings.HasSuffix(s, ".") {
+		return s
+	}
+	return s + "."
 }
 
 func isAre(n int) string {

@@ -104,6 +104,10 @@ func TestMarkdownVariants(t *testing.T) {
 		{"an inconclusive run does not fail", inconclusive(), []string{"could not tell", "does not fail"}, []string{"[!CAUTION]"}},
 		{"a stale snapshot is said once, not as findings", stale(),
 			[]string{"[!NOTE]", "no longer gives the recorded answer for 34 %", "9 differences that this change did not cause"}, []string{"#### Changed responses"}},
+		{"an accepted change is folded and no headline", accepted(),
+			[]string{"nothing changed but what was accepted (1 finding)", "<summary>1 accepted change</summary>", "prices are texts from v2 on, mona, until 2026-11-30", "1 warning about rules"}, []string{"#### Changed responses", "[!CAUTION]"}},
+		{"a threshold that does not hold is quoted", threshold(),
+			[]string{"1 threshold does not hold", "fails because of threshold `GET /v1/missing: p90 < 40ms`", "**does not hold**", "Most endpoints: 12 rounds measured"}, []string{"same: 12 rounds"}},
 		{"a fork gets its note", findings(), []string{"No comment: "}, nil},
 	} {
 		opts := report.MarkdownOptions{}

@@ -75,7 +75,11 @@ func (d *Document) forest() forest {
 		f.NoiseWidth = round1(x(1+n) - f.NoiseLeft)
 	}
 	f.Ticks = ticks(reach, x)
+	shared := d.sharedNote()
 	for _, e := range d.Endpoints {
+		if e.Note == shared {
+			e.Note = ""
+		}
 		row := forestRow{Endpoint: e, Speed: speedOf(e)}
 		row.Endpoint.Endpoint, row.Note = visible(e.Endpoint, 120), visible(e.Note, 200)
 		for i, q := range (endpointView{e}).quantiles() {

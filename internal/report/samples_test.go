@@ -27,6 +27,8 @@ func samples() []sample {
 		{"stale", "base no longer gives the recorded answers", stale(), report.MarkdownOptions{}},
 		{"infrastructure", "the cluster never came up: must not look like a regression", infrastructure(), report.MarkdownOptions{}},
 		{"cancelled", "ended by a signal with findings so far", cancelled(), report.MarkdownOptions{}},
+		{"accepted", "a change that people agreed to, and a threshold that holds", accepted(), report.MarkdownOptions{}},
+		{"threshold", "nothing changed, but a threshold does not hold", threshold(), report.MarkdownOptions{}},
 		{"faster", "an improvement passes and is said", faster(), report.MarkdownOptions{}},
 		{"hostile", "every string of the document is an attack", hostile(), report.MarkdownOptions{RunURL: "javascript:alert(1)", Artifacts: attack, Notes: []string{attack}}},
 		{"empty", "the zero document", &report.Document{Schema: report.SchemaV1, Result: analysis.Result{Verdict: analysis.Error}}, report.MarkdownOptions{}},
@@ -170,6 +172,31 @@ func cancelled() *report.Document {
 	return d
 }
 
+func accepted() *report.Document {
+	d := clean()
+	d.Findings = findings().Findings[1:2]
+	d.Findings[0].Gates = false
+	d.Findings[0].Accepted = &analysis.AcceptedBy{Reason: "prices are texts from v2 on", Author: "mona", Date: day(20), Expires: day(30)}
+	d.Changed, d.Equal = 31, 287
+	d.Thresholds = []analysis.ThresholdResult{{Threshold: "p90 < 150ms", Holds: true, Endpoint: "GET /v1/missing", Value: "45.1 ms"}}
+	d.Warnings = []string{"the rule response.body.nonce matches nothing; remove it"}
+	return d
+}
+
+func threshold() *report.Document {
+	d := clean()
+	d.Verdict, d.Reason = analysis.Fail, "A threshold does not hold."
+	d.Thresholds = []analysis.ThresholdResult{
+		{Threshold: "GET /v1/missing: p90 < 40ms", Endpoint: "GET /v1/missing", Value: "45.1 ms"},
+		{Threshold: "slower < 10%", Holds: true, Endpoint: "GET /v1/me", Value: "0.6 %"},
+		{Threshold: "p99 < 1s", Holds: true, Unknown: "p99 is never judged at these sample sizes"},
+	}
+	for i := range d.Endpoints {
+		d.Endpoints[i].Note = "12 rounds measured; a change among 22 tests needs 13"
+	}
+	return d
+}
+
 func faster() *report.Document {
 	d := clean()
 	d.Endpoints[0].P50 = quantile(2.1, 1.4, 0.667, 0.65, 0.68, 0.0005, 0.02, analysis.Faster)
@@ -215,6 +242,11 @@ func hostile() *report.Document {
 		}
 	}
 	d.Latency.Stopped, d.Latency.Note = attack, ""
+	d.Thresholds = []analysis.ThresholdResult{{Threshold: attack, Endpoint: attack, Value: attack}, {Threshold: attack, Holds: true, Unknown: attack}}
+	d.Warnings = []string{attack, attack}
+	accepted := d.Findings[2]
+	accepted.Gates, accepted.Accepted = false, &analysis.AcceptedBy{Reason: attack, Author: attack, Expires: day(30)}
+	d.Findings = append(d.Findings, accepted)
 	return d
 }
 

@@ -41,6 +41,7 @@ func WriteTerminal(w io.Writer, d *Document, opts TerminalOptions) error {
 		t.scorecard()
 	}
 	t.findings()
+	t.thresholds()
 	t.latency()
 	t.rest()
 	if t.err == nil {
@@ -248,6 +249,10 @@ func (t *terminal) findings() {
 	if rest > 0 {
 		t.line("  and " + count(rest, "further finding"))
 	}
+	if n := len(t.d.accepted()); n > 0 {
+		t.line("")
+		t.wrap("  ", count(n, "accepted change")+" in the report", dim)
+	}
 	if n := len(t.d.others()); n > 0 {
 		t.line("")
 		t.wrap("  ", count(n, "difference")+" that this change did not cause (stale snapshot or noise) in the report", dim)
@@ -280,6 +285,27 @@ func (t *terminal) finding(f analysis.Finding) {
 	}
 	if f.Head != "" {
 		t.line("      " + t.paint(green, "+ "+fitCell(f.Head, t.width-9)))
+	}
+}
+
+func (t *terminal) thresholds() {
+	broken := t.d.broken()
+	if len(broken) > 0 {
+		t.line("")
+		t.line(t.paint(bold, "Thresholds"))
+	}
+	for _, b := range broken {
+		t.wrap("  ", thresholdLine(b), red)
+	}
+	for i, w := range t.d.Warnings {
+		if i == 0 {
+			t.line("")
+		}
+		if i == 5 {
+			t.line("  and " + count(len(t.d.Warnings)-i, "more warning"))
+			break
+		}
+		t.wrap("  ", "warning: "+w, yellow)
 	}
 }
 

@@ -30,6 +30,9 @@ func (d *Document) Headline() string {
 	if parts := d.changes(); len(parts) > 0 {
 		return strings.Join(parts, ", ")
 	}
+	if n := len(d.accepted()); n > 0 {
+		return "nothing changed but what was accepted (" + count(n, "finding") + ")"
+	}
 	latency := "latency within noise"
 	if d.Latency.Rounds == 0 || len(d.Endpoints) == 0 {
 		latency = "latency was not measured"
@@ -76,18 +79,107 @@ func (d *Document) changes() []string {
 	if n := len(d.pick(analysis.KindResource)); n > 0 {
 		parts = append(parts, count(n, "change")+" in resource use")
 	}
+	if n := len(d.broken()); n == 1 {
+		parts = append(parts, "1 threshold does not hold")
+	} else if n > 1 {
+		parts = append(parts, fmt.Sprintf("%d thresholds do not hold", n))
+	}
 	return parts
 }
 
-// pick returns the findings of a kind that this pull request caused.
+// pick returns the findings of a kind that this pull request caused and nobody
+// has accepted.
 func (d *Document) pick(kind analysis.Kind) []analysis.Finding {
 	var out []analysis.Finding
 	for _, f := range d.Findings {
-		if f.Kind == kind && f.Cause == analysis.CauseHead {
+		if f.Kind == kind && f.Cause == analysis.CauseHead && f.Accepted == nil {
 			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// accepted returns the findings that people agreed to.
+func (d *Document) accepted() []analysis.Finding {
+	var out []analysis.Finding
+	for _, f := range d.Findings {
+		if f.Cause == analysis.CauseHead && f.Accepted != nil {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// because says who accepted a change and why, without markup.
+func because(a *analysis.AcceptedBy) string {
+	s := a.Reason
+	if a.Author != "" {
+		s += ", " + a.Author
+	}
+	if !a.Expires.IsZero() {
+		s += ", until " + a.Expires.UTC().Format(time.DateOnly)
+	}
+	return s
+}
+
+// broken returns the thresholds that do not hold.
+func (d *Document) broken() []analysis.ThresholdResult {
+	var out []analysis.ThresholdResult
+	for _, t := range d.Thresholds {
+		if !t.Holds {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// thresholdWord says how a threshold came out.
+func thresholdWord(t analysis.ThresholdResult) string {
+	switch {
+	case !t.Holds:
+		return "does not hold"
+	case t.Unknown != "":
+		return "unknown: " + visible(t.Unknown, 120)
+	}
+	return "holds"
+}
+
+// missView is a call without an answer, and how many there are of it.
+type missView struct {
+	analysis.Miss
+	Count int
+}
+
+// misses groups the calls of head without an answer: the same call for the same
+// reason is shown once, with its first example.
+func (d *Document) misses() []missView {
+	var out []missView
+	at := map[[2]string]int{}
+	for _, m := range d.Mock["head"].Misses {
+		key := [2]string{m.Call, m.Reason}
+		if i, ok := at[key]; ok {
+			out[i].Count++
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, missView{m, 1})
+	}
+	return out
+}
+
+// sharedNote is a note that more than half of the endpoints have; it is said
+// once instead of in each row.
+func (d *Document) sharedNote() string {
+	counts := map[string]int{}
+	for _, e := range d.Endpoints {
+		counts[e.Note]++
+	}
+	for note, n := range counts {
+		if note != "" && n > 1 && 2*n > len(d.Endpoints) {
+			return note
+		}
+	}
+	return ""
 }
 
 // others returns the findings that this pull request did not cause.
@@ -291,6 +383,8 @@ func seconds(s float64) string {
 	switch {
 	case math.IsNaN(s) || math.IsInf(s, 0) || s < 0:
 		return "–"
+	case s < 0.05:
+		return "0 s"
 	case s < 10:
 		return fmt.Sprintf("%.1f s", s)
 	case s < 120:
