@@ -8,14 +8,16 @@ import (
 
 // verdict sums up the result in a word and a sentence.
 func (r *run) verdict(result *Result) (Verdict, string) {
-	if len(r.base) == 0 || len(r.inbound) == 0 {
-		return Error, "No exchange was replayed against base, so nothing is known of this change."
-	}
 	var gating []Finding
 	for _, f := range result.Findings {
 		if f.Gates {
 			gating = append(gating, f)
 		}
+	}
+	// A head that did not even start says enough about the change.
+	crashed := slices.ContainsFunc(gating, func(f Finding) bool { return f.Kind == KindCrash })
+	if (len(r.base) == 0 || len(r.inbound) == 0) && !crashed {
+		return Error, "No exchange was replayed against base, so nothing is known of this change."
 	}
 	if len(gating) > 0 {
 		return Fail, failReason(gating)

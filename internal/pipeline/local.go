@@ -164,6 +164,9 @@ func (l *local) died(_ context.Context, arm Arm) (reason, log string, yes bool) 
 
 func (l *local) resources(_ context.Context, arm Arm) (analysis.Resource, error) {
 	a := l.arm(arm)
+	if a == nil {
+		return analysis.Resource{}, errors.New("the service was never started")
+	}
 	cpu, peak, ok := a.service.Usage()
 	if !ok {
 		return analysis.Resource{}, errors.New("the system does not tell what a process used")

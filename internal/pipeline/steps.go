@@ -163,16 +163,24 @@ func (r *run) replay(arm Arm) step {
 		calls, callsErr := r.target.calls(context.WithoutCancel(ctx), arm, correctnessPass)
 		seen.journal = calls
 		if reason, log, yes := r.target.died(ctx, arm); yes {
-			last := ""
-			if n := len(seen.inbound); n > 0 {
-				last = seen.inbound[n-1].Recorded
-			}
-			seen.crash(reason, log, last)
+			seen.crash(reason, log, unanswered(seen.inbound))
 		}
 		seen.complete = err == nil && callsErr == nil
 		r.progress.Note("%s: %d requests, %d calls to dependencies", arm, len(seen.inbound), len(calls.calls))
 		return errors.Join(err, callsErr)
 	}
+}
+
+// unanswered returns the recorded id of the first exchange that got no answer:
+// where a service that has ended was asked for the last time. It is "" when all
+// were answered.
+func unanswered(live []*traffic.Exchange) string {
+	for _, x := range live {
+		if x.Response == nil {
+			return x.Recorded
+		}
+	}
+	return ""
 }
 
 func (r *run) judge(ctx context.Context) error {
