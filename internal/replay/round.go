@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -85,10 +86,10 @@ type Pair struct {
 
 // Round sends each eligible request to a and b, adjacent in time and in an
 // order thrown anew for each pair from seed, and repeats the recording until
-// each endpoint has its pairs. From the second time on, a repetition holds only
-// the endpoints that still lack pairs and the requests whose answers they need,
-// so that one rare endpoint does not multiply all others. Both arms see the
-// recorded order. Pairs in which either side failed or retried, or the statuses
+// each endpoint has its pairs. A repetition holds of each endpoint only as many
+// requests as it still lacks, drawn anew from seed, and what these need: so one
+// rare endpoint does not multiply all others, and over several rounds every
+// request has its turn. Both arms see the recorded order. Pairs in which either side failed or retried, or the statuses
 // differ, are dropped and counted. Connections are kept and opened outside the measured time, answers
 // are read and counted but not kept, and the garbage collector runs before the
 // round and, unless memory gets short, not within.
@@ -162,13 +163,14 @@ type planned struct {
 	recorded *traffic.Exchange
 	endpoint string
 	lane     traffic.Lane
-	needs    []int // places in eligible of the exchanges whose answers it uses
+	needs    []int // places in eligible of what must be sent before it
 }
 
 func (r *roundRun) plan() {
 	r.missing = make(map[string]int)
 	places := make(map[string]int)
-	for _, x := range r.engine.inbound {
+	writes := make(map[int]int) // session -> the last exchange that changed something
+	for at, x := range r.engine.inbound {
 		if r.opts.Eligible != nil && !r.opts.Eligible(x) {
 			continue
 		}
@@ -180,6 +182,14 @@ func (r *roundRun) plan() {
 					needs = append(needs, i)
 				}
 			}
+		}
+		// What the session changed before is there when its next request comes.
+		session := r.engine.sessions[at]
+		if i, ok := writes[session]; ok {
+			needs = append(needs, i)
+		}
+		if changes(x) {
+			writes[session] = len(r.eligible)
 		}
 		places[x.ID] = len(r.eligible)
 		r.eligible = append(r.eligible, planned{x, endpoint, laneOf(x), needs})
@@ -194,6 +204,16 @@ func (r *roundRun) plan() {
 	r.round.SendLag = make([]time.Duration, 0, 2*pairs)
 }
 
+// changes reports whether a recorded request is likely to have changed what
+// later ones are answered.
+func changes(x *traffic.Exchange) bool {
+	switch x.Request.Method {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return false
+	}
+	return x.Response == nil || x.Response.Status < 400
+}
+
 func (r *roundRun) repeat(ctx context.Context) error {
 	if len(r.eligible) == 0 {
 		return nil
@@ -204,7 +224,7 @@ func (r *roundRun) repeat(ctx context.Context) error {
 		r.a.begin(pass, n)
 		r.b.begin(pass, n)
 		r.round.Repetitions++
-		r.choose(n == 0)
+		r.choose()
 		for i := range r.eligible {
 			if !r.wanted[i] {
 				continue
@@ -221,12 +241,14 @@ func (r *roundRun) repeat(ctx context.Context) error {
 	}
 }
 
-// choose marks what the next repetition sends: everything at first and when
-// only time is left to fill, else what still lacks pairs and what that needs.
-func (r *roundRun) choose(all bool) {
-	all = all || r.lacking == 0
-	for i, p := range r.eligible {
-		r.wanted[i] = all || r.missing[p.endpoint] > 0
+// choose draws what the next repetition sends: of each endpoint as much as it
+// lacks, and what that needs; everything when only time is left to fill.
+func (r *roundRun) choose() {
+	left := maps.Clone(r.missing)
+	for _, i := range r.coin.Perm(len(r.eligible)) {
+		endpoint := r.eligible[i].endpoint
+		r.wanted[i] = r.lacking == 0 || left[endpoint] > 0
+		left[endpoint]--
 	}
 	for i, p := range slices.Backward(r.eligible) { // what is needed comes before
 		if r.wanted[i] {
