@@ -59,6 +59,7 @@ const (
 	ChangeReordered    Change = "reordered-call"
 	ChangeSlower       Change = "slower"
 	ChangeFaster       Change = "faster"
+	ChangeMore         Change = "more" // more of a resource
 	ChangeNoResponse   Change = "no-response"
 	ChangeCrash        Change = "crash"
 )

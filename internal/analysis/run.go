@@ -36,6 +36,7 @@ func Run(in Input, opts Options) Result {
 	}
 	result.Endpoints, result.Latency = r.latency()
 	result.Findings = append(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall)...)
+	result.Findings = append(result.Findings, r.resourceFindings()...)
 	r.gate(result.Findings)
 	result.Warnings = append(r.accept(result.Findings), r.ruleWarnings()...)
 	order(result.Findings)
@@ -97,12 +98,30 @@ func (r *run) crashes() []sighting {
 			kind: KindCrash, change: ChangeCrash, address: "response", endpoint: "service", lane: c.Recorded, order: -1,
 			head: c.Reason, detail: lastLine(c.Log), live: &traffic.Exchange{Start: c.At},
 		}
-		if e, ok := r.endpoints[c.Recorded]; ok {
-			s.endpoint, s.order = e, r.position[c.Recorded]
+		// Whoever watches the service may see that it is gone only later: the
+		// first request that base answered and head could not was in flight.
+		if first := r.firstUnanswered(); first != nil && c.At.IsZero() {
+			s.lane, s.live = first.Recorded, &traffic.Exchange{Start: first.Start}
+		}
+		if e, ok := r.endpoints[s.lane]; ok {
+			s.endpoint, s.order = e, r.position[s.lane]
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// firstUnanswered returns the first exchange of head whose connection broke
+// where base answered, or nil.
+func (r *run) firstUnanswered() *traffic.Exchange {
+	for _, x := range r.inbound {
+		head, base := r.head[x.ID], r.base[x.ID]
+		if head != nil && head.Response == nil && base != nil && base.Response != nil &&
+			(head.Failure == traffic.FailureReset || head.Failure == traffic.FailureRefused) {
+			return head
+		}
+	}
+	return nil
 }
 
 func lastLine(log string) string {

@@ -139,6 +139,11 @@ func TestRegressions(t *testing.T) {
 			faults{crashAt: 20},
 			[]string{"crash crash GET /v1/orders/{id} response 1/16"}, analysis.Fail,
 		},
+		{
+			"crash noticed late", "the first broken connection tells when",
+			faults{crashAt: 20, crashUnseen: true},
+			[]string{"crash crash GET /v1/orders/{id} response 1/16"}, analysis.Fail,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -46,6 +46,8 @@ type faults struct {
 	reorder  bool // stock is reserved after the charge
 	batch    bool // stock of all items is asked for one by one on the list
 	crashAt  int  // the service ends in this exchange
+	// crashUnseen says that the end was noticed only after the last exchange.
+	crashUnseen bool
 }
 
 func (s *shop) uuid() string {
@@ -330,6 +332,9 @@ func (w world) pass(arm string, seed uint64, f faults) analysis.Observation {
 			x.Failure = traffic.FailureReset
 			if i == f.crashAt {
 				o.Crashes = append(o.Crashes, analysis.Crash{At: x.Start, Recorded: r.ID, Reason: "exit code 2", Log: "starting\npanic: index out of range"})
+				if f.crashUnseen {
+					o.Crashes[0].At, o.Crashes[0].Recorded = time.Time{}, w.recorded[len(w.recorded)-len(s.mock)-1].ID
+				}
 			} else {
 				x.Failure = traffic.FailureRefused
 			}

@@ -1,0 +1,44 @@
+package analysis_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+)
+
+func TestResources(t *testing.T) {
+	used := func(arm string, cpu float64, mib int64, restarts, lines int) analysis.Resource {
+		return analysis.Resource{Arm: arm, CPUSeconds: cpu, PeakBytes: mib << 20, Restarts: restarts, ErrorLines: lines, StartupMS: 400}
+	}
+	base, control := used("base", 2, 100, 0, 3), used("control", 2.1, 102, 0, 2)
+	for _, tt := range []struct {
+		name string
+		arms []analysis.Resource
+		want []string
+	}{
+		{"alike", []analysis.Resource{base, control, used("head", 2.2, 104, 0, 4)}, nil},
+		{"memory", []analysis.Resource{base, control, used("head", 2, 140, 0, 3)}, []string{"resource more service resource.memory 1/1"}},
+		{"a little memory", []analysis.Resource{used("base", 2, 10, 0, 0), used("head", 2, 20, 0, 0)}, nil},
+		{"processor time", []analysis.Resource{base, control, used("head", 3.2, 100, 0, 3)}, []string{"resource more service resource.cpu 1/1"}},
+		{"within noise", []analysis.Resource{base, used("control", 3, 100, 0, 3), used("head", 4, 100, 0, 3)}, nil},
+		{"restart", []analysis.Resource{base, control, used("head", 2, 100, 1, 3)}, []string{"resource more service resource.restarts 1/1"}},
+		{"base restarts too", []analysis.Resource{used("base", 2, 100, 1, 3), control, used("head", 2, 100, 1, 3)}, nil},
+		{"errors in the log", []analysis.Resource{base, control, used("head", 2, 100, 0, 40)}, []string{"resource more service resource.error-lines 1/1"}},
+		{"unknown", []analysis.Resource{{Arm: "base", Unavailable: "no cgroup"}, used("head", 9, 900, 0, 0)}, nil},
+		{"nothing", nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := analysis.Run(analysis.Input{Resources: tt.arms}, analysis.Options{FailOn: []string{"resource"}})
+			if diff := cmp.Diff(tt.want, summary(got.Findings)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for _, f := range got.Findings {
+				if !f.Gates {
+					t.Errorf("%s does not gate although it is asked to", f.Address)
+				}
+			}
+		})
+	}
+}
