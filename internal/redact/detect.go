@@ -57,20 +57,23 @@ func (f *found) add(start, end int, rule, made string) {
 	}
 }
 
+// minToken is the length of the shortest credential with a shape of its own.
+const minToken = 16
+
 // text is textWith for a text that nobody looked at yet.
 func (w *walk) text(s string, where place) (string, bool) { return w.textWith(s, look(s), where) }
 
 // textWith replaces what the detectors find inside s. Which of them have a
 // chance is decided by its features, so that most texts cost nothing more.
 func (w *walk) textWith(s string, f features, where place) (string, bool) {
-	if len(s) < 5 || f.digits < 4 && !f.has(hasAt|hasColon|hasMark|hasDot) {
+	if len(s) < 5 || f.digits < 4 && !f.has(hasAt|hasColon|hasMark|hasDot) && !(len(s) >= minToken && f.has(hasUpper)) {
 		return s, false
 	}
 	var hits found
 	if f.has(hasDot) && len(s) >= 20 && !w.disabled[DetectJWT] && strings.Contains(s, "eyJ") {
 		w.findJWT(s, where, &hits)
 	}
-	if len(s) >= 16 && (f.digits > 0 || f.has(hasAt) || len(s) > 40) && f.has(hasMark|hasDot|hasUpper|hasColon) && !w.disabled[DetectToken] {
+	if len(s) >= minToken && (f.digits > 0 || f.has(hasAt) || len(s) > 40) && f.has(hasMark|hasDot|hasUpper|hasColon) && !w.disabled[DetectToken] {
 		w.findTokens(s, f, &hits)
 	}
 	if f.has(hasAt) && f.has(hasDot) && !w.disabled[DetectEmail] {
@@ -79,7 +82,7 @@ func (w *walk) textWith(s string, f features, where place) (string, bool) {
 	if f.digits >= 9 {
 		w.findNumbers(s, f, &hits)
 	}
-	if !w.disabled[DetectIP] && (f.digits >= 4 && f.has(hasDot) && strings.Count(s, ".") >= 3 || f.has(hasColon) && (strings.Contains(s, "::") || strings.Count(s, ":") >= 7)) {
+	if !w.disabled[DetectIP] && !f.version && (f.digits >= 4 && f.has(hasDot) && strings.Count(s, ".") >= 3 || f.has(hasColon) && (strings.Contains(s, "::") || strings.Count(s, ":") >= 7)) {
 		w.findIPs(s, &hits)
 	}
 	return w.apply(s, hits.spans, where)
@@ -230,8 +233,8 @@ func (w *walk) findNumbers(s string, f features, hits *found) {
 		switch c := s[i]; {
 		case isDigit(c) && (i == 0 || !isAlnum(s[i-1])), c == '+', c == '(':
 			end := numberEnd(s, i)
-			if end-i >= 9 {
-				w.judgeNumber(s, i, end, hits)
+			if (end-i < 9 || !w.judgeNumber(s, i, end, hits)) && c == '(' {
+				end = i + 1 // the bracket may stand around a number
 			}
 			i = max(end, i+1)
 		case isAlnum(c): // a number within a word is none
@@ -265,30 +268,34 @@ func numberEnd(s string, i int) int {
 	return end
 }
 
-func (w *walk) judgeNumber(s string, start, end int, hits *found) {
+// judgeNumber adds a run that is a number of somebody, and reports whether it
+// is.
+func (w *walk) judgeNumber(s string, start, end int, hits *found) bool {
 	if end <= start {
-		return
+		return false
 	}
 	run := s[start:end]
 	digits := onlyDigits(run)
 	bounded := !(start > 0 && (isAlnum(s[start-1]) || s[start-1] == '_' || s[start-1] >= 0x80 || s[start-1] == '-' || s[start-1] == '.')) &&
 		!(end < len(s) && (isAlnum(s[end]) || s[end] == '_' || s[end] >= 0x80 || s[end] == '-' && end+1 < len(s) && isAlnum(s[end+1])))
 	if !bounded || len(digits) < 9 || len(digits) > 40 {
-		return
+		return false
 	}
 	if !w.disabled[DetectCard] && run[0] != '+' && run[0] != '(' && cardGroups(run) {
 		if is := cardIssuer(digits); is != nil {
 			hits.add(start, end, DetectCard, w.names.card(run, is))
-			return
+			return true
 		}
 	}
 	if !w.disabled[DetectNationalID] && isSSN(run) {
 		hits.add(start, end, DetectNationalID, w.names.ssn(run))
-		return
+		return true
 	}
 	if !w.disabled[DetectPhone] && isPhone(run, digits) {
 		hits.add(start, end, DetectPhone, w.names.phone(run))
+		return true
 	}
+	return false
 }
 
 // cardGroups reports whether a run is plain digits or grouped as on a card.

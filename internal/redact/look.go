@@ -37,6 +37,9 @@ var classes = func() (table [256]uint8) {
 type features struct {
 	flags  uint8
 	digits int
+	// version says that the field is about a version, so that four numbers
+	// with dots are no address.
+	version bool
 }
 
 func (f features) has(flags uint8) bool { return f.flags&flags != 0 }

@@ -13,7 +13,7 @@ func (p *pseudonyms) phone(text string) string {
 	if len(rest) < 5 || isPhonePseudonym(text) {
 		return text
 	}
-	nanp := len(rest) == 10 && (keep == 0 || digits[:keep] == "1")
+	nanp := isNANP(digits, keep)
 	return fillDigits(text, p.cached("phone", digits[:keep]+" "+rest, func(s *stream) string {
 		out := []byte(digits[:keep])
 		if nanp {
@@ -29,6 +29,12 @@ func (p *pseudonyms) phone(text string) string {
 	}))
 }
 
+// isNANP reports whether a number is of the North American plan, given how
+// many of its digits are the country code.
+func isNANP(digits string, keep int) bool {
+	return len(digits)-keep == 10 && (keep == 0 || digits[:keep] == "1")
+}
+
 func isPhonePseudonym(text string) bool {
 	digits := onlyDigits(text)
 	keep := phonePrefix(text, digits)
@@ -38,7 +44,7 @@ func isPhonePseudonym(text string) bool {
 	}
 	n := len(rest) - 2
 	c := check("phone", rest[:n])
-	return (strings.HasPrefix(rest, "99") || len(rest) == 10 && rest[1] == '9') && rest[n] == c.digit() && rest[n+1] == c.digit()
+	return (strings.HasPrefix(rest, "99") || isNANP(digits, keep) && rest[1] == '9') && rest[n] == c.digit() && rest[n+1] == c.digit()
 }
 
 // phonePrefix returns how many of the digits are the country code, behind a

@@ -43,9 +43,7 @@ func (w *walk) valueWith(kind keyKind, s string, f features, where place) (strin
 			return made, true
 		}
 	}
-	if kind == keyVersion && looksIP(s) {
-		return s, false
-	}
+	f.version = kind == keyVersion
 	if (s[0] == '{' || s[0] == '[') && len(s) > 8 && json.Valid([]byte(s)) {
 		return w.json(s, where)
 	}
