@@ -153,11 +153,6 @@ func digitsOnly(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// summaryText returns s for the inside of an HTML summary element.
-func summaryText(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\"", "&#34;").Replace(visible(s, 0))
-}
-
 // shellQuote returns s as one word of a POSIX shell.
 func shellQuote(s string) string {
 	s = visible(s, 0)
