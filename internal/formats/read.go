@@ -15,6 +15,10 @@ var readers = map[Format]func(*source) error{
 	GoReplay:  readGor,
 	HAR:       readHAR,
 	Packets:   readPackets,
+	EnvoyTap:  readTap,
+	GoVCR:     readVCR,
+	Keploy:    readKeploy,
+	RRPair:    readRRPair,
 	Mitmproxy: readMitmproxy,
 }
 

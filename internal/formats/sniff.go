@@ -142,5 +142,5 @@ func isTapStart(head []byte) bool {
 		return false
 	}
 	inner, k := protowire.ConsumeVarint(head[n+m:])
-	return k > 0 && uint64(m+k)+inner == size
+	return k > 0 && inner < size && uint64(m+k)+inner <= size
 }

@@ -37,3 +37,16 @@ if command -v mitmdump >/dev/null; then
 	har=/usr/share/doc/mitmproxy/examples/contrib/har_dump.py
 	mitmdump -q -n -r mitmdump.flows -s "$har" --set hardump="$PWD/mitmdump.har" >>"$bin/mitm.log" 2>&1
 fi
+
+# go-vcr and the messages of Envoy come as Go modules, which the project itself
+# does not need.
+here=$PWD
+run() { # program module version args...
+	program=$1 module=$2 version=$3
+	shift 3
+	mkdir -p "$bin/$program" && cp "$program.go.txt" "$bin/$program/main.go"
+	(cd "$bin/$program" && go mod init "$program" && go get "$module@$version" && go mod tidy && go run . "$@") >"$bin/$program.log" 2>&1
+}
+rm -f govcr.yaml
+run makevcr gopkg.in/dnaeon/go-vcr.v4 v4.0.7 http://127.0.0.1:18080 "$here/govcr"
+run maketap github.com/envoyproxy/go-control-plane/envoy v1.40.0 "$here/tap"
