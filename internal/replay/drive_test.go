@@ -318,7 +318,8 @@ func TestDriveEndsWithItsContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := r.Summary(nil)
-		if s.Status[200] != 2 || s.Failures[traffic.FailureCanceled] == 0 || s.Requests+r.Unsent != 10_000 {
+		// The second answer may still be under way at the end.
+		if s.Status[200] > 2 || s.Failures[traffic.FailureCanceled] == 0 || s.Requests+r.Unsent != 10_000 {
 			t.Errorf("status %v, failures %v, %d unsent", s.Status, s.Failures, r.Unsent)
 		}
 	})

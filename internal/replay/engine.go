@@ -45,7 +45,7 @@ func New(inbound []*traffic.Exchange, opts Options) (*Engine, error) {
 		e.inbound = append(e.inbound, x)
 	}
 	slices.SortStableFunc(e.inbound, func(a, b *traffic.Exchange) int { return a.Start.Compare(b.Start) })
-	e.sessions = sessionsOf(e.inbound)
+	e.sessions = traffic.Sessions(e.inbound)
 	return e, nil
 }
 

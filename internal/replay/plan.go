@@ -196,13 +196,31 @@ func (p *Plan) planRecorded(e *Engine) {
 // groups numbers the sets of exchanges that depend on each other, within
 // sessions and across.
 func (p *Plan) groups(e *Engine) []int {
-	sets := newDisjoint(p.n)
-	for i, after := range newGraph(e.inbound, e.sessions, p.load.rewriter(0, 0).Needs).after {
-		for _, j := range after {
-			sets.join(i, int(j))
+	linked := newGraph(e.inbound, e.sessions, p.load.rewriter(0, 0).Needs).after
+	for i := range p.n {
+		for _, j := range linked[i] {
+			if int(j) > i { // not one of the links back that this loop adds
+				linked[j] = append(linked[j], int32(i))
+			}
 		}
 	}
-	return sets.numbers()
+	groups := make([]int, p.n)
+	for i := range groups {
+		groups[i] = -1
+	}
+	var open []int32
+	for i := range groups {
+		open = append(open[:0], int32(i))
+		for len(open) > 0 {
+			j := open[len(open)-1]
+			open = open[:len(open)-1]
+			if groups[j] < 0 {
+				groups[j] = i
+				open = append(open, linked[j]...)
+			}
+		}
+	}
+	return groups
 }
 
 func (l Load) rewriter(copy, loop int) Rewriter {

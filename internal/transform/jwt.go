@@ -167,7 +167,7 @@ func (c *compiled) credentials(recorded *traffic.Exchange, req *traffic.Request)
 			var value string
 			var ok bool
 			resign := func(token string) (string, bool) {
-				shift := c.shift(recorded).Truncate(time.Second)
+				shift := c.age(recorded).Truncate(time.Second)
 				return c.tokens.get(tokenKey{token, shift, n}, func() (string, bool) { return s.resign(token, shift) })
 			}
 			switch {

@@ -1,9 +1,12 @@
 package transform
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,13 +18,21 @@ import (
 type Options struct {
 	// JWT gives the keys for signing tokens anew.
 	JWT []JWTRule `yaml:"jwt" json:"jwt,omitempty"`
-	// Headers are applied in order, after everything else.
+	// Headers are applied in order, after values and tokens.
 	Headers []HeaderRule `yaml:"headers" json:"headers,omitempty"`
+	// Shift names places in requests that hold dates or times; they move by the
+	// age of the recording. Values from live answers stay.
+	Shift []traffic.Pattern `yaml:"shift" json:"shift,omitempty"`
+	// Sign computes signatures again, after everything else.
+	Sign []SignRule `yaml:"sign" json:"sign,omitempty"`
 	// Forbid names places, in answers or in requests, whose values are never
 	// bound.
 	Forbid []traffic.Pattern `yaml:"forbid" json:"forbid,omitempty"`
 	// Keep picks the inbound exchanges that are replayed; nil keeps all.
 	Keep *Filter `yaml:"keep" json:"keep,omitempty"`
+	// Sample is the share of sessions that is kept, above 0 and below 1; 0 keeps
+	// all. Which ones depends on nothing but their recording.
+	Sample float64 `yaml:"sample" json:"sample,omitempty"`
 	// Router names endpoints in filters; nil has no templates of its own.
 	Router *traffic.Router `yaml:"-" json:"-"`
 	// Now is the clock; nil is the system's.
@@ -55,6 +66,14 @@ func (o Options) Validate() error {
 		if err := rule.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("headers[%d]: %w", i, err))
 		}
+	}
+	for i, rule := range o.Sign {
+		if err := rule.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("sign[%d]: %w", i, err))
+		}
+	}
+	if !(o.Sample >= 0 && o.Sample <= 1) {
+		errs = append(errs, fmt.Errorf("sample: %v must be above 0 and at most 1", o.Sample))
 	}
 	if o.Keep != nil {
 		if _, err := o.Keep.compile(o.Router); err != nil {
@@ -90,20 +109,21 @@ func (r HeaderRule) validate() error {
 	return nil
 }
 
-// Select returns the exchanges that Keep picks, in their order. Outbound ones
-// stay when the inbound exchange of their lane does, and so do those of no
-// particular lane.
+// Select returns the exchanges that Keep and Sample pick, in their order.
+// Outbound ones stay when the inbound exchange of their lane does, and so do
+// those of no particular lane. A session is sampled as a whole.
 func (o Options) Select(recorded []*traffic.Exchange) ([]*traffic.Exchange, error) {
-	if o.Keep == nil {
-		return recorded, nil
+	match := func(*traffic.Exchange) bool { return true }
+	if o.Keep != nil {
+		var err error
+		if match, err = o.Keep.compile(o.Router); err != nil {
+			return nil, fmt.Errorf("keep%w", err)
+		}
 	}
-	match, err := o.Keep.compile(o.Router)
-	if err != nil {
-		return nil, fmt.Errorf("keep%w", err)
-	}
+	sampled := o.sampled(recorded)
 	dropped := make(map[traffic.Lane]bool)
 	for _, x := range recorded {
-		if x.Direction != traffic.Outbound && !match(x) {
+		if x.Direction != traffic.Outbound && !(sampled(x.ID) && match(x)) {
 			dropped[traffic.Lane(x.ID)] = true
 		}
 	}
@@ -120,6 +140,29 @@ func (o Options) Select(recorded []*traffic.Exchange) ([]*traffic.Exchange, erro
 	return kept, nil
 }
 
+// sampled returns which inbound exchanges belong to sampled sessions. A session
+// is known by its first exchange.
+func (o Options) sampled(recorded []*traffic.Exchange) func(id string) bool {
+	if o.Sample == 0 || o.Sample == 1 {
+		return func(string) bool { return true }
+	}
+	var inbound []*traffic.Exchange
+	for _, x := range recorded {
+		if x.Direction != traffic.Outbound {
+			inbound = append(inbound, x)
+		}
+	}
+	slices.SortStableFunc(inbound, func(a, b *traffic.Exchange) int { return a.Start.Compare(b.Start) })
+	first := make(map[string]string) // id -> id of the first exchange of its session
+	for i, n := range traffic.Sessions(inbound) {
+		first[inbound[i].ID] = inbound[n].ID
+	}
+	return func(id string) bool {
+		sum := sha256.Sum256([]byte(first[id])) // evenly spread, unlike cheaper hashes of short names
+		return float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53) < o.Sample
+	}
+}
+
 func (o Options) forbids(path traffic.Path) bool {
 	for _, p := range o.Forbid {
 		if p.Covers(path) {
@@ -133,6 +176,8 @@ func (o Options) forbids(path traffic.Path) bool {
 type compiled struct {
 	jwt    []signer
 	rules  []headerRule
+	shift  []traffic.Pattern
+	signs  []signRule
 	now    func() time.Time
 	tokens *tokenCache
 }
@@ -143,8 +188,13 @@ type headerRule struct {
 	when    func(*traffic.Exchange) bool
 }
 
+type signRule struct {
+	SignRule
+	when func(*traffic.Exchange) bool
+}
+
 func (o Options) compile() compiled {
-	c := compiled{now: o.Now, tokens: newTokenCache()}
+	c := compiled{now: o.Now, shift: o.Shift, tokens: newTokenCache()}
 	if c.now == nil {
 		c.now = time.Now
 	}
@@ -163,7 +213,39 @@ func (o Options) compile() compiled {
 		}
 		c.rules = append(c.rules, h)
 	}
+	for _, rule := range o.Sign {
+		if rule.validate() != nil {
+			continue
+		}
+		r := signRule{SignRule: rule}
+		if rule.When != nil {
+			r.when, _ = rule.When.compile(o.Router)
+		}
+		c.signs = append(c.signs, r)
+	}
 	return c
+}
+
+// moves reports whether the value at a place is a date to be moved.
+func (c *compiled) moves(path traffic.Path) bool {
+	return slices.ContainsFunc(c.shift, func(p traffic.Pattern) bool { return p.Covers(path) })
+}
+
+// signatures applies the signing rules that pick the recorded exchange.
+func (c *compiled) signatures(recorded *traffic.Exchange, req *traffic.Request) *traffic.Request {
+	out := req
+	for _, rule := range c.signs {
+		if rule.when != nil && !rule.when(recorded) {
+			continue
+		}
+		if out == req {
+			clone := *req
+			clone.Header = req.Header.Clone()
+			out = &clone
+		}
+		rule.sign(out, c.now())
+	}
+	return out
 }
 
 // headers applies the header rules that pick the recorded exchange.

@@ -35,17 +35,24 @@ func NewRewriter(b *Bindings, opts Options) *Rewriter {
 func (r *Rewriter) Needs(id string) []string { return r.bindings.Needs(id) }
 
 // Request returns what to send in the place of a recorded request: learned
-// values first, then cookies, then credentials, then header rules. It never changes its
+// values first, then cookies, credentials, header rules and signatures. It never changes its
 // argument, and returns a part of it when there is nothing to change.
 func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	req := &recorded.Request
 	pairs := r.resolved(recorded.ID)
-	if len(pairs) > 0 {
-		req = rewriteRequest(req, func(s spot) (string, bool) { return replaceIn(s, pairs) })
+	if len(pairs) > 0 || len(r.opts.shift) > 0 {
+		req = rewriteRequest(req, func(s spot) (string, bool) {
+			text, ok := replaceIn(s, pairs)
+			if !ok && r.opts.moves(s.path) {
+				return shiftDate(s.value, r.opts.age(recorded))
+			}
+			return text, ok
+		})
 	}
 	req = r.fillCookies(recorded.ID, req)
 	req = r.opts.credentials(recorded, req)
-	return r.opts.headers(recorded, req)
+	req = r.opts.headers(recorded, req)
+	return r.opts.signatures(recorded, req)
 }
 
 // fillCookies adds what the jar of the browser knows.
@@ -174,7 +181,7 @@ func (r *Rewriter) Observe(recorded, live *traffic.Exchange) []traffic.Binding {
 	return pairs
 }
 
-// shift returns how far the recorded moment of an exchange lies in the past.
-func (c *compiled) shift(recorded *traffic.Exchange) time.Duration {
+// age returns how far the recorded moment of an exchange lies in the past.
+func (c *compiled) age(recorded *traffic.Exchange) time.Duration {
 	return c.now().Sub(recorded.Start)
 }

@@ -1,17 +1,14 @@
-package replay
+package traffic
 
-import (
-	"strings"
+import "strings"
 
-	"github.com/reprise-ci/reprise/internal/traffic"
-)
-
-// sessionsOf numbers the sessions of exchanges that are sorted by time. Two
+// Sessions numbers the sessions of exchanges that are sorted by time. Two
 // exchanges belong to one session when they shared a client connection, sent
 // the same credentials, sent the same cookie value, or one sent a cookie that
 // the other was given. Short cookie values, such as a language, tell nothing.
-// An exchange that shares nothing is a session of its own.
-func sessionsOf(exchanges []*traffic.Exchange) []int {
+// An exchange that shares nothing is a session of its own. The number of a
+// session is the index of its first exchange.
+func Sessions(exchanges []*Exchange) []int {
 	sets := newDisjoint(len(exchanges))
 	first := make(map[string]int)
 	join := func(i int, mark string) {
