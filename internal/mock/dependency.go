@@ -14,10 +14,13 @@ type dependencies struct {
 	recorded  map[string]bool     // normalised authorities
 	byHost    map[string][]string // host without port -> authorities
 	byService map[string][]string // first label of cluster names -> authorities
-	cache     sync.Map            // live authority -> dependency; bounded by maxCache
+	cache     sync.Map            // written -> dependency; bounded by maxCache
 	cached    sync.Mutex
 	count     int
 }
+
+// written is how a caller wrote an authority.
+type written struct{ scheme, authority string }
 
 // maxCache bounds the cache of live authorities, which a hostile service could
 // otherwise grow without end.
@@ -44,7 +47,7 @@ func (d *dependencies) add(scheme, authority string) string {
 
 // resolve returns the dependency that a live authority means.
 func (d *dependencies) resolve(scheme, authority string) string {
-	key := scheme + "|" + authority
+	key := written{scheme, authority}
 	if name, ok := d.cache.Load(key); ok {
 		return name.(string)
 	}

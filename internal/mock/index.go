@@ -1,10 +1,10 @@
 package mock
 
 import (
+	"cmp"
 	"hash/maphash"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -17,7 +17,7 @@ type index struct {
 	seed    maphash.Seed
 	canon   *canonicalizer
 	deps    *dependencies
-	entries []entry // sorted by lane, then by time
+	entries []entry // those of a lane together, by time
 	lanes   map[traffic.Lane]*laneRange
 	inbound map[traffic.Lane]*traffic.Exchange
 	numbers map[uint64]traffic.Lane // by traffic.LaneNumber
@@ -34,6 +34,7 @@ type index struct {
 	ambiguous  map[uint64]struct{}
 	unanswered int // recorded calls without an answer, which cannot be served
 
+	forms    sync.Pool // of *form, to be used again
 	groupsMu sync.Mutex
 	groups   map[uint64]*group
 }
@@ -136,28 +137,44 @@ func newIndex(recorded []*traffic.Exchange, o *Options) *index {
 	return ix
 }
 
-// order sorts the entries and makes the lanes.
+// order sorts the entries by lane and time, and makes the lanes.
 func (ix *index) order(oneLane bool) {
-	lane := func(x *traffic.Exchange) traffic.Lane {
-		if oneLane || x.Lane == "" {
-			return traffic.LaneBackground
-		}
-		return x.Lane
+	// Small keys are sorted in place of the entries, and lanes by number.
+	type key struct {
+		lane int32
+		at   int32
+		time int64
 	}
-	slices.SortStableFunc(ix.entries, func(a, b entry) int {
-		if c := strings.Compare(string(lane(a.x)), string(lane(b.x))); c != 0 {
-			return c
-		}
-		return a.x.Start.Compare(b.x.Start)
-	})
+	keys := make([]key, len(ix.entries))
+	numbers := map[traffic.Lane]int32{}
 	for i := range ix.entries {
-		l := ix.lane(lane(ix.entries[i].x))
+		x := ix.entries[i].x
+		name := x.Lane
+		if oneLane || name == "" {
+			name = traffic.LaneBackground
+		}
+		n, ok := numbers[name]
+		if !ok {
+			n = int32(len(numbers))
+			numbers[name] = n
+			ix.lane(name)
+		}
+		ix.entries[i].lane = ix.lanes[name]
+		keys[i] = key{n, int32(i), x.Start.UnixNano()}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.lane, b.lane), cmp.Compare(a.time, b.time), cmp.Compare(a.at, b.at))
+	})
+	sorted := make([]entry, len(keys))
+	for i, k := range keys {
+		sorted[i] = ix.entries[k.at]
+		l := sorted[i].lane
 		if l.len() == 0 {
 			l.from = i
 		}
 		l.to = i + 1
-		ix.entries[i].lane = l
 	}
+	ix.entries = sorted
 	ix.lane(traffic.LaneBoot)
 	ix.lane(traffic.LaneBackground)
 }

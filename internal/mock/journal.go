@@ -51,6 +51,8 @@ func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 	r := &record{x: x, entry: o.entry}
 	if o.tier == traffic.TierMiss {
 		r.call = c
+	} else {
+		defer m.index.done(c)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

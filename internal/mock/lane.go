@@ -100,9 +100,13 @@ func (ls *laneState) lend(c *chains, key uint64, to *laneState) int32 {
 }
 
 func (ls *laneState) nextFree(c *chains, key uint64) int32 {
+	first := c.first(key)
+	if first == none || ls.used[int(first)-ls.from] == free {
+		return first // most chains are of one call, and need no cursor
+	}
 	i, known := ls.cursor[key]
 	if !known {
-		i = c.first(key)
+		i = first
 	}
 	for i != none && ls.used[int(i)-ls.from] != free {
 		i = c.next[i]

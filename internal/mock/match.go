@@ -22,9 +22,19 @@ type call struct {
 // newCall brings a live request into its canonical form.
 func (ix *index) newCall(req *traffic.Request) *call {
 	c := &call{req: req, dep: ix.deps.resolve(req.Scheme, req.Authority)}
-	c.form = ix.canon.form(nil, c.dep, req)
+	scratch, ok := ix.forms.Get().(*form)
+	if !ok {
+		scratch = new(form)
+	}
+	c.form = ix.canon.form(*scratch, c.dep, req)
 	c.sig = c.form.hash(ix.seed, nil)
 	return c
+}
+
+// done gives back what a call needed on its way through the tiers.
+func (ix *index) done(c *call) {
+	ix.forms.Put(&c.form)
+	c.form = nil
 }
 
 // newOpening brings the beginning of a stream into its form. It returns nil

@@ -1,0 +1,86 @@
+package mock
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/authority"
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// catalogue is n recorded calls with different signatures, spread over as many
+// lanes as given.
+func catalogue(n, lanes int) []*traffic.Exchange {
+	recorded := make([]*traffic.Exchange, n)
+	body := []byte(`{"name":"item","price":12.5,"tags":["a","b","c"],"description":"` + fmt.Sprintf("%0170d", 7) + `"}`)
+	header := traffic.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "Content-Length", Value: strconv.Itoa(len(body))}}
+	for i := range recorded {
+		lane := traffic.LaneBackground
+		if lanes > 1 {
+			lane = traffic.Lane("in-" + strconv.Itoa(i%lanes))
+		}
+		recorded[i] = &traffic.Exchange{
+			ID: "out-" + strconv.Itoa(i), Direction: traffic.Outbound, Lane: lane, Start: time.Unix(int64(i), 0),
+			Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "dep:8080", Target: "/items/" + strconv.Itoa(i) + "?view=full"},
+			Response: &traffic.Response{Status: 200, Header: header, Body: traffic.Body{Raw: body, Size: int64(len(body))}},
+		}
+	}
+	return recorded
+}
+
+var sizes = []int{1e2, 1e3, 1e4, 1e5, 1e6}
+
+// BenchmarkLookup is the whole decision on a call, from its request to its
+// journal entry: flat in the number of recorded calls.
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			if testing.Short() && n > 1e4 {
+				b.Skip("-short")
+			}
+			ca, err := authority.New(time.Now())
+			if err != nil {
+				b.Fatal(err)
+			}
+			recorded := catalogue(n, 1)
+			m, err := New(recorded, ca, Options{OneLane: true, MaxJournal: 1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			i := 0
+			for b.Loop() {
+				i = (i*1664525 + 1013904223) & 0x7fffffff // in no order that a cache could learn
+				req := recorded[i%n].Request
+				if _, o := m.decide(&req, arrival{connection: "1"}); o.entry == none {
+					b.Fatal("a miss")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkStart is how long a mock takes from exchanges to its first answer.
+func BenchmarkStart(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			if testing.Short() && n > 1e4 {
+				b.Skip("-short")
+			}
+			ca, err := authority.New(time.Now())
+			if err != nil {
+				b.Fatal(err)
+			}
+			recorded := catalogue(n, max(1, n/10))
+			b.ResetTimer()
+			for b.Loop() {
+				if _, err := New(recorded, ca, Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
