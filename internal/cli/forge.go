@@ -109,7 +109,7 @@ func (f *forge) comment(ctx context.Context, p *project, doc *report.Document) (
 		return posted, "", err
 	}
 	var body bytes.Buffer
-	if err := doc.WriteMarkdown(&body, report.MarkdownOptions{RunURL: f.runURL(), Artifacts: p.OutputDir}); err != nil {
+	if err := doc.WriteMarkdown(&body, report.MarkdownOptions{RunURL: f.runURL()}); err != nil {
 		return posted, "", err
 	}
 	posted, err = client.Upsert(ctx, github.Report{

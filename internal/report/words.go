@@ -421,9 +421,10 @@ func signed(percent float64) string {
 	return "+" + text + " %"
 }
 
-// interval writes a confidence interval of ratios.
+// interval writes a confidence interval of ratios. One of no width comes from
+// a single round and says nothing.
 func interval(ci [2]float64) string {
-	if !measured(ci[0]) || !measured(ci[1]) {
+	if !measured(ci[0]) || !measured(ci[1]) || ci[0] == ci[1] {
 		return "–"
 	}
 	low, high := change(ci[0]), change(ci[1])

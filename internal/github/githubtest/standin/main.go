@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		return writeJSON(*dump, map[string]any{"comments": server.Comments(), "mistakes": server.Mistakes(), "requests": server.Requests()})
+		return writeJSON(*dump, map[string]any{"comments": server.Comments(), "mistakes": append([]string{}, server.Mistakes()...), "requests": append([]string{}, server.Requests()...)})
 	}
 	server = githubtest.New(githubtest.Options{Owner: owner, Repo: name, Token: *token, Changed: func() {
 		if err := write(); err != nil {
