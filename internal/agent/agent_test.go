@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -358,6 +359,35 @@ func TestSettingsArrive(t *testing.T) {
 	}
 }
 
+// TestRulesTravel has a rule answer with a number that a float cannot hold.
+func TestRulesTravel(t *testing.T) {
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ca.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := NewMock(t.Context(), start(t, ServeMock))
+	rule := mock.Rule{Match: mock.RuleMatch{Host: "rates.example", Path: "/v1/{what}"}, Reply: mock.RuleAnswer{Status: 201, JSON: map[string]any{"id": 9007199254740993}}}
+	listening, err := m.Load(MockSettings{CertPEM: ca.CertPEM(), KeyPEM: key, Ports: []int{0}, Rules: []mock.Rule{rule}}, List(recording()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: listening.TCP[0]})}}
+	defer out.CloseIdleConnections()
+	resp, err := out.Get("http://rates.example/v1/eur")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 201 || strings.TrimSpace(string(body)) != `{"id":9007199254740993}` {
+		t.Errorf("the rule answered %d %q, %v", resp.StatusCode, body, err)
+	}
+}
+
 // TestTransformTravels has a header rule and the key of a token rule arrive at
 // the replayer.
 func TestTransformTravels(t *testing.T) {
@@ -396,6 +426,36 @@ func TestTransformTravels(t *testing.T) {
 	}
 }
 
+// TestKeysTravel has the keys of all rules come back to where they were.
+func TestKeysTravel(t *testing.T) {
+	settings := ReplaySettings{Transform: transform.Options{
+		JWT:  []transform.JWTRule{{Algorithm: "HS256", Key: "first"}, {Algorithm: "HS512", Key: "second"}},
+		Sign: []transform.SignRule{{Scheme: "hmac", Key: "third"}},
+	}}
+	want := []string{"first", "second", "third"}
+	sent := settings.withKeys()
+	if diff := cmp.Diff(want, sent.Keys); diff != "" {
+		t.Fatal(diff)
+	}
+	data, err := json.Marshal(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var arrived ReplaySettings
+	if err := json.Unmarshal(data, &arrived); err != nil {
+		t.Fatal(err)
+	}
+	opts, _ := arrived.transform(nil) // whether the rules are good is not the question
+	got := []string{opts.JWT[0].Key, opts.JWT[1].Key, opts.Sign[0].Key}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	arrived.Keys = arrived.Keys[1:]
+	if _, err := arrived.transform(nil); err == nil || !strings.Contains(err.Error(), "keys") {
+		t.Errorf("a key too few: %v", err)
+	}
+}
+
 func TestMockServesTLSWithTheRunsAuthority(t *testing.T) {
 	ca, err := authority.New(time.Now())
 	if err != nil {
@@ -415,6 +475,16 @@ func TestMockServesTLSWithTheRunsAuthority(t *testing.T) {
 		t.Fatalf("a client that trusts the run's authority is refused: %v", err)
 	}
 	conn.Close()
+}
+
+// TestRunNeverSucceeds stops an agent: a Job must not take that for its end.
+func TestRunNeverSucceeds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	env := map[string]string{EnvToken: NewToken(), EnvListen: "127.0.0.1:0"}
+	if err := Run(ctx, RoleReplay, func(key string) string { return env[key] }, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the cancellation", err)
+	}
 }
 
 func TestRunRefusesBadEnvironment(t *testing.T) {

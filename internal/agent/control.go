@@ -101,6 +101,9 @@ func (c *control) handle(pattern string, serve func(http.ResponseWriter, *http.R
 			return
 		}
 		if err := serve(w, r); err != nil {
+			if r.Context().Err() != nil {
+				return // nobody waits, or the agent is being stopped: no answer of ours is final
+			}
 			status := http.StatusBadRequest
 			if errors.Is(err, errNotLoaded) {
 				status = http.StatusConflict

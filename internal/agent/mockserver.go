@@ -22,6 +22,7 @@ type MockSettings struct {
 	Headers    []string               `json:"headers,omitempty"`
 	Repeat     map[string]mock.Repeat `json:"repeat,omitempty"`
 	Latency    mock.Latency           `json:"latency"`
+	Rules      []mock.Rule            `json:"rules,omitempty"`
 	MaxBody    int64                  `json:"max_body,omitempty"`
 	MaxJournal int                    `json:"max_journal,omitempty"`
 	// Routes are the route templates by which near misses are found.
@@ -51,7 +52,7 @@ func (s MockSettings) options(server ServerOptions) (mock.Options, error) {
 		return mock.Options{}, err
 	}
 	return mock.Options{
-		Arm: s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Latency: s.Latency,
+		Arm: s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Latency: s.Latency, Rules: s.Rules,
 		MaxBody: s.MaxBody, MaxJournal: s.MaxJournal, Routes: router, Log: server.Log,
 	}, nil
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"net/http"
+	"time"
 
 	"github.com/reprise-ci/reprise/internal/replay"
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -56,4 +58,22 @@ func (r *Replayer) Round(ctx context.Context, a, b Target, pass uint32, seed int
 	var round replay.Round
 	err := r.call(ctx, http.MethodPost, "/v1/round", roundRequest{A: a, B: b, Pass: pass, Seed: seed, Options: opts}, &round)
 	return round, err
+}
+
+// clockAhead returns how far the agent's clock is ahead of this one: of five
+// questions, the one that was answered fastest tells best.
+func (r *Replayer) clockAhead(ctx context.Context) (time.Duration, error) {
+	var ahead time.Duration
+	best := time.Duration(math.MaxInt64)
+	for range 5 {
+		var there time.Time
+		asked := time.Now()
+		if err := r.call(ctx, http.MethodGet, "/v1/clock", nil, &there); err != nil {
+			return 0, err
+		}
+		if took := time.Since(asked); took < best {
+			best, ahead = took, there.Sub(asked.Add(took/2))
+		}
+	}
+	return ahead, nil
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
+	"reflect"
 	"sync"
 	"time"
 
@@ -26,29 +26,55 @@ type ReplaySettings struct {
 	Routes []string `json:"routes,omitempty"`
 	// Transform makes the requests fit to be sent.
 	Transform transform.Options `json:"transform"`
-	// Keys are those of Transform.JWT, which keeps them out of its JSON. Load
-	// fills them in.
+	// Keys are those that Transform keeps out of its JSON. Load fills them in.
 	Keys []string `json:"keys,omitempty"`
 }
 
-// withKeys takes the keys out of the rules, for the way.
+// eachKey visits the strings that a value keeps out of its JSON, in the order
+// of its fields: keys, which belong into no report but must travel.
+func eachKey(v reflect.Value, visit func(key reflect.Value)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			eachKey(v.Elem(), visit)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			eachKey(v.Index(i), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			switch hidden := field.Tag.Get("json") == "-"; {
+			case !field.IsExported():
+			case hidden && field.Type.Kind() == reflect.String:
+				visit(v.Field(i))
+			case !hidden:
+				eachKey(v.Field(i), visit)
+			}
+		}
+	}
+}
+
+// withKeys takes the keys out, for the way.
 func (s ReplaySettings) withKeys() ReplaySettings {
 	s.Keys = nil
-	for _, rule := range s.Transform.JWT {
-		s.Keys = append(s.Keys, rule.Key)
-	}
+	eachKey(reflect.ValueOf(s.Transform), func(key reflect.Value) { s.Keys = append(s.Keys, key.String()) })
 	return s
 }
 
-// transform puts the keys back.
+// transform puts the keys back into options that have just been read.
 func (s ReplaySettings) transform(router *traffic.Router) (transform.Options, error) {
-	opts := s.Transform
-	if len(s.Keys) != len(opts.JWT) {
-		return opts, fmt.Errorf("%d keys for %d rules of tokens", len(s.Keys), len(opts.JWT))
-	}
-	opts.JWT = slices.Clone(opts.JWT)
-	for i := range opts.JWT {
-		opts.JWT[i].Key = s.Keys[i]
+	opts, keys := s.Transform, s.Keys
+	missing := false
+	eachKey(reflect.ValueOf(&opts), func(key reflect.Value) {
+		if missing = missing || len(keys) == 0; !missing {
+			key.SetString(keys[0])
+			keys = keys[1:]
+		}
+	})
+	if missing || len(keys) > 0 {
+		return opts, fmt.Errorf("%d keys do not fit the rules that need one", len(s.Keys))
 	}
 	opts.Router = router
 	return opts, opts.Validate()
@@ -140,6 +166,7 @@ func ServeReplay(ctx context.Context, l net.Listener, opts ServerOptions) error 
 	s.handle("POST /v1/load", s.load)
 	s.handle("POST /v1/pass", s.pass)
 	s.handle("POST /v1/round", s.round)
+	s.handle("GET /v1/clock", func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, time.Now()) })
 	return s.serve(ctx, l)
 }
 
@@ -219,7 +246,10 @@ func (s *replayer) pass(w http.ResponseWriter, r *http.Request) error {
 		s.opts.Log.Warn("the caller left in the middle of a pass", "pass", req.Pass, "error", writeErr)
 		return nil
 	}
-	_ = out.Close(err) // likewise
+	if r.Context().Err() != nil {
+		return nil // the stream ends without its end: the caller left, or the agent is being stopped
+	}
+	_ = out.Close(err) // the caller that went away misses it
 	return nil
 }
 

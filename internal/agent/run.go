@@ -26,7 +26,9 @@ const (
 )
 
 // Run serves the agent of a role until ctx ends, configured by its environment,
-// and logs to log. It is what the command in the pod calls.
+// and logs to log. It is what the command in the pod calls. It never returns
+// nil: the work of an agent is not done when somebody stops it, and a Job whose
+// pod was evicted must not take it for complete.
 func Run(ctx context.Context, role string, getenv func(string) string, log io.Writer) error {
 	opts := ServerOptions{Token: getenv(EnvToken), Log: slog.New(slog.NewTextHandler(log, nil))}
 	if err := opts.Validate(); err != nil {
@@ -55,5 +57,8 @@ func Run(ctx context.Context, role string, getenv func(string) string, log io.Wr
 	if err != nil {
 		return fmt.Errorf("open the control API: %w", err)
 	}
-	return serve(ctx, l, opts)
+	if err := serve(ctx, l, opts); err != nil {
+		return err
+	}
+	return fmt.Errorf("the agent was stopped: %w", context.Cause(ctx))
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -142,7 +143,9 @@ func (s *StreamReader) settings(v any) error {
 	if kind != frameSettings {
 		return fmt.Errorf("%w: the stream does not begin with settings", errDamaged)
 	}
-	if err := json.Unmarshal(payload, v); err != nil {
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.UseNumber() // a number in a free-form value keeps all its digits
+	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("read the settings: %w", err)
 	}
 	return nil

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
-	"github.com/reprise-ci/reprise/internal/eval/miniature"
 )
 
 // measured makes rounds of paired requests to the given number of endpoints:
@@ -46,8 +45,8 @@ func measured(seed uint64, rounds, endpoints, pairs int, factor float64, everywh
 }
 
 func TestLatency(t *testing.T) {
-	w := miniature.Record()
-	in := analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, miniature.Faults{}), Control: w.Pass("control", 12, miniature.Faults{}), Head: w.Pass("head", 13, miniature.Faults{})}
+	w := record()
+	in := analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, faults{}), Control: w.pass("control", 12, faults{}), Head: w.pass("head", 13, faults{})}
 	tests := []struct {
 		name    string
 		reason  string

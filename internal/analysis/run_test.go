@@ -8,28 +8,27 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
-	"github.com/reprise-ci/reprise/internal/eval/miniature"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // Each fault of head gives exactly its finding, among noise everywhere.
 func TestRegressions(t *testing.T) {
-	w := miniature.Record()
+	w := record()
 	tests := []struct {
 		name    string
 		reason  string
-		faults  miniature.Faults
+		faults  faults
 		want    []string
 		verdict analysis.Verdict
 	}{
-		{"nothing", "base against itself is silent", miniature.Faults{}, nil, analysis.Pass},
+		{"nothing", "base against itself is silent", faults{}, nil, analysis.Pass},
 		{
 			"harmless", "another order of headers is no change, nor are keys (maps have none here)",
-			miniature.Faults{Header: func(_ string, h *traffic.Header) { (*h)[0], (*h)[1] = (*h)[1], (*h)[0] }}, nil, analysis.Pass,
+			faults{header: func(_ string, h *traffic.Header) { (*h)[0], (*h)[1] = (*h)[1], (*h)[0] }}, nil, analysis.Pass,
 		},
 		{
 			"type", "a number became a string",
-			miniature.Faults{Body: func(e string, b map[string]any) {
+			faults{body: func(e string, b map[string]any) {
 				if e == "get" {
 					b["total"] = fmt.Sprint(b["total"])
 				}
@@ -38,7 +37,7 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"missing", "a field went missing",
-			miniature.Faults{Body: func(e string, b map[string]any) {
+			faults{body: func(e string, b map[string]any) {
 				if e == "get" {
 					delete(b, "currency")
 				}
@@ -47,42 +46,42 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"error on one input", "the order that failed is missing in everything after it, which follows",
-			miniature.Faults{Fails: func(sku string) bool { return sku == "SKU-004" }},
+			faults{fails: func(sku string) bool { return sku == "SKU-004" }},
 			[]string{"response status POST /v1/orders response.status 1/12"}, analysis.Fail,
 		},
 		{
 			"lost call", "the answer lost what the call gave it",
-			miniature.Faults{LostCall: true},
+			faults{lostCall: true},
 			[]string{"outbound missing-call POST /v1/orders [POST api.payments.example/v1/charges] 12/12"}, analysis.Fail,
 		},
 		{
 			"n+1", "one call for each item became three",
-			miniature.Faults{NPlusOne: 3},
+			faults{nPlusOne: 3},
 			[]string{"outbound repeated-call POST /v1/orders [GET inventory/v1/stock/{id}] 12/12"}, analysis.Fail,
 		},
 		{
 			"batch undone", "one call for all became one for each",
-			miniature.Faults{Batch: true},
+			faults{batch: true},
 			[]string{"outbound repeated-call GET /v1/orders [GET inventory/v1/stock/{id}] 4/4"}, analysis.Fail,
 		},
 		{
 			"changed argument", "the mock has no answer, so the order fails, which follows",
-			miniature.Faults{Amount: 100},
+			faults{amount: 100},
 			[]string{"outbound changed-call POST /v1/orders [POST api.payments.example/v1/charges] request.body.amount 12/12"}, analysis.Fail,
 		},
 		{
 			"new host", "a call that was never recorded",
-			miniature.Faults{NewHost: true},
+			faults{newHost: true},
 			[]string{"outbound new-call POST /v1/orders [POST fraud.example/v1/score] 12/12"}, analysis.Fail,
 		},
 		{
 			"constant id", "what should be fresh repeats; the orders that hide each other follow",
-			miniature.Faults{ID: func() string { return "5c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a11" }},
+			faults{id: func() string { return "5c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a11" }},
 			[]string{"response class POST /v1/orders response.body.id 12/12"}, analysis.Fail,
 		},
 		{
 			"id out of class", "ids are no UUIDs any more",
-			miniature.Faults{ID: func() func() string {
+			faults{id: func() func() string {
 				n := 1000
 				return func() string { n++; return fmt.Sprint("order-", n) }
 			}()},
@@ -90,24 +89,24 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"local time", "the zone left the form",
-			miniature.Faults{Created: func(t time.Time) string {
+			faults{created: func(t time.Time) string {
 				return t.In(time.FixedZone("CET", 3600)).Format(time.RFC3339Nano)
 			}},
 			[]string{"response class POST /v1/orders response.body.created_at 12/12"}, analysis.Fail,
 		},
 		{
 			"hour off", "the form is right, the time is not",
-			miniature.Faults{Created: func(t time.Time) string { return t.Add(time.Hour).UTC().Format(time.RFC3339Nano) }},
+			faults{created: func(t time.Time) string { return t.Add(time.Hour).UTC().Format(time.RFC3339Nano) }},
 			[]string{"response class POST /v1/orders response.body.created_at 12/12"}, analysis.Fail,
 		},
 		{
 			"reordered write", "the charge comes before the reservation",
-			miniature.Faults{Reorder: true},
+			faults{reorder: true},
 			[]string{"outbound reordered-call POST /v1/orders [POST api.payments.example/v1/charges] 12/12"}, analysis.Fail,
 		},
 		{
 			"cookie flag", "a cookie lost HttpOnly",
-			miniature.Faults{Header: func(e string, h *traffic.Header) {
+			faults{header: func(e string, h *traffic.Header) {
 				if e == "products" {
 					h.Set("Set-Cookie", "sid=6c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a12; Path=/")
 				}
@@ -119,7 +118,7 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"lost element", "one element of a list",
-			miniature.Faults{Body: func(e string, b map[string]any) {
+			faults{body: func(e string, b map[string]any) {
 				if e == "products" {
 					b["products"] = b["products"].([]any)[1:]
 				}
@@ -128,7 +127,7 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"one element of many", "a value deep in a list, once",
-			miniature.Faults{Body: func(e string, b map[string]any) {
+			faults{body: func(e string, b map[string]any) {
 				if e == "products" {
 					b["products"].([]any)[7].(map[string]any)["price"] = 1
 				}
@@ -137,18 +136,18 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"crash", "everything after a crash follows from it",
-			miniature.Faults{CrashAt: 20},
+			faults{crashAt: 20},
 			[]string{"crash crash GET /v1/orders/{id} response 1/16"}, analysis.Fail,
 		},
 		{
 			"crash noticed late", "the first broken connection tells when",
-			miniature.Faults{CrashAt: 20, CrashUnseen: true},
+			faults{crashAt: 20, crashUnseen: true},
 			[]string{"crash crash GET /v1/orders/{id} response 1/16"}, analysis.Fail,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := judge(t, w, tt.faults)
+			got := w.judge(t, tt.faults)
 			if diff := cmp.Diff(tt.want, summary(got.Findings)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.reason, diff)
 				for _, f := range got.Findings {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"k8s.io/client-go/kubernetes"
@@ -13,12 +14,12 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Quiet sends what the Kubernetes libraries log to w instead of standard
-// error. Their logger belongs to the whole process, so this is for the
-// outermost layer to call, once.
+// Quiet sends what the Kubernetes libraries log to w instead of standard error.
+// Their logger belongs to the whole process, so this is for the outermost layer
+// to call, once.
 func Quiet(w io.Writer) {
-	klog.LogToStderr(false)
-	klog.SetOutput(w)
+	// klog's own switch leaves errors on standard error.
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(w, nil)))
 }
 
 // REST returns the configuration for clients of the cluster's API. The caller

@@ -42,19 +42,28 @@ const agentTimeout = time.Minute
 // address; its API may need some milliseconds more. It fails with a
 // *NotReadyError as soon as the pod cannot start.
 func (k *Kube) StartAgent(ctx context.Context, a Agent) (Pod, error) {
-	if len(a.Secret) > 0 {
-		_, err := k.api.CoreV1().Secrets(a.Namespace).Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: a.Name, Labels: map[string]string{agentLabel: a.Name}},
-			StringData: a.Secret,
-		}, metav1.CreateOptions{})
-		if err != nil {
-			return Pod{}, fmt.Errorf("start agent %s/%s: %w", a.Namespace, a.Name, err)
-		}
+	if err := k.agentSecret(ctx, a); err != nil {
+		return Pod{}, err
 	}
 	if _, err := k.api.CoreV1().Pods(a.Namespace).Create(ctx, a.pod(), metav1.CreateOptions{}); err != nil {
 		return Pod{}, fmt.Errorf("start agent %s/%s: %w", a.Namespace, a.Name, err)
 	}
 	return k.agentRuns(ctx, a)
+}
+
+// agentSecret makes the Secret that the agent's pods refer to.
+func (k *Kube) agentSecret(ctx context.Context, a Agent) error {
+	if len(a.Secret) == 0 {
+		return nil
+	}
+	_, err := k.api.CoreV1().Secrets(a.Namespace).Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: a.Name, Labels: map[string]string{agentLabel: a.Name}},
+		StringData: a.Secret,
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("start agent %s/%s: %w", a.Namespace, a.Name, err)
+	}
+	return nil
 }
 
 // agentRuns follows the one pod.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/reprise-ci/reprise/internal/agent"
 	"github.com/reprise-ci/reprise/internal/authority"
@@ -294,6 +295,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("round of %d pairs, %v", len(round.Pairs), err)
 	}
 	w.stages.done(fmt.Sprintf("a round of %d pairs", len(round.Pairs)))
+	w.workers(ctx, arms["head"])
 	w.usage(ctx, arms["head"].pod)
 	w.logs(ctx)
 	t.Run("not ready", func(t *testing.T) { w.notReady(ctx, t) })
@@ -372,6 +374,92 @@ func (w *world) pass(ctx context.Context, replayer *agent.Replayer, arm string, 
 		w.Errorf("%s: the names asked for lack never.recorded.example: %+v", arm, evidence.Names)
 	}
 	if err := d.mock.Err(); err != nil {
+		w.Error(err)
+	}
+}
+
+// workers replays from three pods of an Indexed Job and kills one of them in
+// between: the pass must hold each request once.
+func (w *world) workers(ctx context.Context, d *deployed) {
+	w.Helper()
+	const n, name = 3, "workers"
+	token := agent.NewToken()
+	err := w.kube.StartWorkers(ctx, deploy.Agent{
+		Namespace: "reprise", Name: name, Image: w.image.Ref, Args: []string{agent.RoleReplay},
+		Secret: map[string]string{agent.EnvToken: token}, AddressEnv: agent.EnvAddress,
+	}, n)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var mu sync.Mutex
+	pods := map[int][]string{}
+	crew := agent.NewWorkers(n, func(ctx context.Context, index int) (agent.Endpoint, error) {
+		pod, err := w.kube.Worker(ctx, "reprise", name, index)
+		if err != nil {
+			return agent.Endpoint{}, err
+		}
+		mu.Lock()
+		pods[index] = append(pods[index], pod.Name)
+		mu.Unlock()
+		forwarding, err := w.cluster.Forward(context.WithoutCancel(ctx), "reprise", pod.Name, agent.ControlPort)
+		if err != nil {
+			return agent.Endpoint{}, err
+		}
+		w.Cleanup(forwarding.Close)
+		at := agent.Endpoint{Addr: forwarding.Addr, Token: token}
+		return at, agent.Healthy(ctx, at)
+	})
+	var inbound []*traffic.Exchange
+	for i := range 60 {
+		x := recorded()[0].Clone()
+		x.ID = fmt.Sprintf("many-%02d", i)
+		x.Lane, x.Start = traffic.Lane(x.ID), x.Start.Add(time.Duration(i)*time.Second)
+		x.Request.Target = "/healthz"
+		inbound = append(inbound, x)
+	}
+	if _, err := crew.Load(ctx, agent.ReplaySettings{}, inbound); err != nil {
+		w.Fatal(err)
+	}
+	w.stages.done("three workers loaded")
+	api, err := w.cluster.API()
+	if err != nil {
+		w.Fatal(err)
+	}
+	for pass := uint32(10); pass < 12; pass++ {
+		seen := map[string]int{}
+		err := crew.Pass(ctx, agent.Target{Arm: "head", Addr: d.target.Addr}, pass, func(x *traffic.Exchange) {
+			if x.Response == nil || x.Response.Status != 200 {
+				w.Errorf("%s was answered with %+v", x.Recorded, x.Response)
+			}
+			seen[x.Recorded]++
+		})
+		if err != nil {
+			w.Fatal(err)
+		}
+		for id, times := range seen {
+			if times != 1 {
+				w.Errorf("%s counts %d times", id, times)
+			}
+		}
+		if len(seen) != len(inbound) {
+			w.Errorf("%d of %d requests were sent", len(seen), len(inbound))
+		}
+		w.stages.done(fmt.Sprintf("pass %d by three workers", pass))
+		if pass == 10 {
+			now := int64(0)
+			mu.Lock()
+			victim := pods[1][0]
+			mu.Unlock()
+			if err := api.CoreV1().Pods("reprise").Delete(ctx, victim, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+				w.Fatal(err)
+			}
+			w.stages.done("worker 1 killed")
+		}
+	}
+	if len(pods[1]) < 2 || pods[1][0] == pods[1][len(pods[1])-1] {
+		w.Errorf("worker 1 ran as %v, want another pod after the loss", pods[1])
+	}
+	if err := w.kube.StopWorkers(ctx, "reprise", name); err != nil {
 		w.Error(err)
 	}
 }
