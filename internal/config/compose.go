@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
@@ -104,37 +105,54 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	return o, nil
 }
 
-// transformOptions reads the keys of tokens from where they are kept.
+// transformOptions reads the keys of tokens and signatures from where they are
+// kept.
 func (c *Config) transformOptions(at Place, router *traffic.Router) (transform.Options, error) {
-	opts := transform.Options{Headers: c.Replay.Headers, Forbid: c.Replay.Forbid, Keep: c.Replay.Keep, Router: router, Now: at.Now}
-	for i, j := range c.Replay.JWT {
+	r := c.Replay
+	opts := transform.Options{
+		Headers: r.Headers, Shift: r.Shift, Forbid: r.Forbid, Keep: r.Keep, Sample: r.Sample, Router: router, Now: at.Now,
+	}
+	for i, j := range r.JWT {
 		rule := j.JWTRule
 		if rule.Algorithm == "" {
 			rule.Algorithm = "HS256"
 		}
-		key := fmt.Sprintf("replay.jwt[%d]", i)
-		switch {
-		case j.KeyEnv != "":
-			if rule.Key = at.Getenv(j.KeyEnv); rule.Key == "" {
-				return opts, c.Mistake(key+".key-env", "the variable %s is not set; pass the key in it", j.KeyEnv)
-			}
-		case j.KeyFile != "":
-			path := j.KeyFile
-			if !filepath.IsAbs(path) {
-				path = filepath.Join(at.Dir, path)
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return opts, c.Mistake(key+".key-file", "cannot be read: %v", errors.Unwrap(err))
-			}
-			rule.Key = string(data)
+		if err := c.readKey(at, fmt.Sprintf("replay.jwt[%d]", i), &rule.Key, j.KeyEnv, j.KeyFile); err != nil {
+			return opts, err
 		}
 		opts.JWT = append(opts.JWT, rule)
+	}
+	for i, s := range r.Sign {
+		rule := s.SignRule
+		if err := c.readKey(at, fmt.Sprintf("replay.sign[%d]", i), &rule.Key, s.KeyEnv, s.KeyFile); err != nil {
+			return opts, err
+		}
+		opts.Sign = append(opts.Sign, rule)
 	}
 	if err := opts.Validate(); err != nil {
 		return opts, c.Mistake("replay", "%v", err)
 	}
 	return opts, nil
+}
+
+// readKey takes a key from a variable or a file, if one is named.
+func (c *Config) readKey(at Place, rule string, key *string, env, file string) error {
+	switch {
+	case env != "":
+		if *key = at.Getenv(env); *key == "" {
+			return c.Mistake(rule+".key-env", "the variable %s is not set; pass the key in it", env)
+		}
+	case file != "":
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(at.Dir, file)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return c.Mistake(rule+".key-file", "cannot be read: %v", errors.Unwrap(err))
+		}
+		*key = strings.TrimRight(string(data), "\r\n")
+	}
+	return nil
 }
 
 // analysisOptions are those of the judgement.

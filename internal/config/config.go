@@ -81,11 +81,22 @@ type Process struct {
 type Replay struct {
 	Concurrency int      `yaml:"concurrency" doc:"sessions replayed at once in the correctness passes"`
 	Timeout     Duration `yaml:"timeout" doc:"longest time for one answer"`
-	// JWT, Headers, Forbid and Keep are explained in docs/replay.md.
+	// What follows is explained in docs/replay.md.
 	JWT     []JWT                  `yaml:"jwt"`
 	Headers []transform.HeaderRule `yaml:"headers"`
+	Shift   []traffic.Pattern      `yaml:"shift"`
+	Sign    []Sign                 `yaml:"sign"`
 	Forbid  []traffic.Pattern      `yaml:"forbid"`
 	Keep    *transform.Filter      `yaml:"keep"`
+	Sample  float64                `yaml:"sample"`
+}
+
+// Sign computes signatures of requests again. The key stands where that of a
+// token may stand.
+type Sign struct {
+	transform.SignRule `yaml:",inline"`
+	KeyEnv             string `yaml:"key-env"`
+	KeyFile            string `yaml:"key-file"`
 }
 
 // JWT signs tokens anew with a key that the versions under test trust. The key

@@ -70,16 +70,16 @@ func (c *Config) Validate() error {
 	if c.Target != TargetProcess && c.Chart == "" {
 		wrong("chart", "missing; target %s needs the service's Helm chart (or use target process)", c.Target)
 	}
+	oneKey := func(rule string, keys ...string) {
+		if given := len(slices.DeleteFunc(keys, func(key string) bool { return key == "" })); given != 1 {
+			wrong(rule, "give exactly one of key, key-env and key-file")
+		}
+	}
 	for i, j := range c.Replay.JWT {
-		given := 0
-		for _, key := range []string{j.Key, j.KeyEnv, j.KeyFile} {
-			if key != "" {
-				given++
-			}
-		}
-		if given != 1 {
-			wrong(fmt.Sprintf("replay.jwt[%d]", i), "give exactly one of key, key-env and key-file")
-		}
+		oneKey(fmt.Sprintf("replay.jwt[%d]", i), j.Key, j.KeyEnv, j.KeyFile)
+	}
+	for i, s := range c.Replay.Sign {
+		oneKey(fmt.Sprintf("replay.sign[%d]", i), s.Key, s.KeyEnv, s.KeyFile)
 	}
 	for i, rule := range c.Ignore {
 		if rule.Address.String() == "" {
