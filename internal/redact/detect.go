@@ -66,7 +66,7 @@ func (w *walk) text(s string, where place) (string, bool) { return w.textWith(s,
 // textWith replaces what the detectors find inside s. Which of them have a
 // chance is decided by its features, so that most texts cost nothing more.
 func (w *walk) textWith(s string, f features, where place) (string, bool) {
-	if len(s) < 5 || f.digits < 4 && !f.has(hasAt|hasColon|hasMark|hasDot) && !(len(s) >= minToken && f.has(hasUpper)) {
+	if len(s) < 5 || f.digits < 4 && !f.has(hasAt|hasColon|hasMark|hasDot|hasAssign) && !(len(s) >= minToken && f.has(hasUpper)) {
 		return s, false
 	}
 	var hits found
@@ -75,6 +75,9 @@ func (w *walk) textWith(s string, f features, where place) (string, bool) {
 	}
 	if len(s) >= minToken && (f.digits > 0 || f.has(hasAt) || len(s) > 40) && f.has(hasMark|hasDot|hasUpper|hasColon) && !w.disabled[DetectToken] {
 		w.findTokens(s, f, &hits)
+	}
+	if f.has(hasAssign) && !w.disabled[DetectCredential] {
+		w.findAssignments(s, &hits)
 	}
 	if f.has(hasAt) && f.has(hasDot) && !w.disabled[DetectEmail] {
 		w.findEmails(s, &hits)

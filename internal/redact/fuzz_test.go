@@ -27,6 +27,10 @@ func FuzzRedact(f *testing.F) {
 		f.Add(s, "application/json", s)
 		f.Add(s, "application/x-www-form-urlencoded", "sid="+s)
 		f.Add(s, "text/plain", "Bearer "+s)
+		f.Add("<a b='"+s+"'><email>"+s+"</email></a>", "text/xml", s)
+		f.Add("--X\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n"+s+"\r\n--X--", "multipart/form-data; boundary=X", s)
+		f.Add("data: "+s+"\n\n", "text/event-stream", s)
+		f.Add("\x12"+string(rune(len(s)&0x7f))+s, "application/x-protobuf", s)
 	}
 	f.Fuzz(func(t *testing.T, body, media, header string) {
 		r, err := redact.New(redact.Options{Key: key})

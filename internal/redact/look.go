@@ -8,7 +8,8 @@ const (
 	hasColon
 	hasMark // _ or -, which tokens have
 	hasUpper
-	hasStop // a quote or backslash, which a JSON string cannot hold as it is
+	hasAssign // =
+	hasStop   // a quote or backslash, which a JSON string cannot hold as it is
 )
 
 var classes = func() (table [256]uint8) {
@@ -26,6 +27,8 @@ var classes = func() (table [256]uint8) {
 			table[c] = hasColon
 		case b == '_' || b == '-':
 			table[c] = hasMark
+		case b == '=':
+			table[c] = hasAssign
 		case b == '"' || b == '\\':
 			table[c] = hasStop
 		}

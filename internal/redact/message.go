@@ -308,16 +308,35 @@ func (w *walk) payload(plain []byte, h traffic.Header, part string) ([]byte, boo
 	media := traffic.MediaType(h)
 	first := bytes.TrimLeft(plain, " \t\r\n\ufeff")
 	switch {
-	case traffic.IsJSON(media), strings.HasSuffix(media, "json"), len(first) > 0 && (first[0] == '{' || first[0] == '['):
+	case strings.HasPrefix(media, "application/grpc"):
+		return w.grpc(plain, strings.ToLower(h.Get("Grpc-Encoding")), base)
+	case media == "application/x-protobuf" || media == "application/protobuf" || media == "application/vnd.google.protobuf":
+		return w.protobuf(plain, base, 0)
+	case traffic.IsJSON(media), strings.HasSuffix(media, "json"), media != "application/x-www-form-urlencoded" && len(first) > 0 && (first[0] == '{' || first[0] == '['):
 		made, changed := w.jsonBytes(string(plain), base)
 		if !changed {
 			return plain, false
 		}
 		return made, true
 	case media == "application/x-www-form-urlencoded":
+		if w.truncated { // half a value cannot be judged
+			plain = plain[:bytes.LastIndexByte(plain, '&')+1]
+		}
 		made := w.pairs(string(plain), part, "body")
-		return []byte(made), made != string(plain)
-	case !utf8.Valid(plain) && !strings.HasPrefix(media, "text/"):
+		return []byte(made), made != string(plain) || w.truncated
+	case strings.HasPrefix(media, "multipart/"):
+		if made, changed, ok := w.parts(plain, h.Get("Content-Type"), part); ok {
+			return made, changed
+		}
+	case media == "text/event-stream" && !w.truncated:
+		made, changed := w.events(string(plain), base)
+		return []byte(made), changed
+	}
+	if !w.truncated && (strings.HasSuffix(media, "/xml") || strings.HasSuffix(media, "+xml") || bytes.HasPrefix(first, []byte("<?xml"))) && utf8.Valid(plain) {
+		made, changed := w.xml(string(plain), base)
+		return []byte(made), changed
+	}
+	if !utf8.Valid(plain) && !strings.HasPrefix(media, "text/") {
 		return plain, false
 	}
 	if w.truncated {

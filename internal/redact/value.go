@@ -47,6 +47,11 @@ func (w *walk) valueWith(kind keyKind, s string, f features, where place) (strin
 	if (s[0] == '{' || s[0] == '[') && len(s) > 8 && json.Valid([]byte(s)) {
 		return w.json(s, where)
 	}
+	if len(s) >= minEmbedded && !f.has(hasAt|hasDot|hasColon) && isBase64(s) {
+		if made, changed := w.embedded(s, where); changed {
+			return made, true
+		}
+	}
 	return w.textWith(s, f, where)
 }
 
