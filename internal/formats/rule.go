@@ -71,7 +71,9 @@ func ReadRules(ctx context.Context, paths []string, opts Options) ([]Rule, Count
 	if im.counts.Files == 0 {
 		return nil, im.counts, fmt.Errorf("import rules: none of the %d files holds rules of a known format", len(files))
 	}
-	slices.SortStableFunc(rules, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	slices.SortStableFunc(rules, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.newest, b.newest))
+	})
 	out := make([]Rule, len(rules))
 	for i, r := range rules {
 		out[i] = r.Rule
@@ -79,10 +81,11 @@ func ReadRules(ctx context.Context, paths []string, opts Options) ([]Rule, Count
 	return out, im.counts, nil
 }
 
-// ranked is a rule with the priority that the source gives it; lower is first.
+// ranked is a rule with the priority that the source gives it, and its age
+// among those of the same priority. Lower is first.
 type ranked struct {
 	Rule
-	rank int
+	rank, newest int
 }
 
 func (im *importer) ruleFile(ctx context.Context, path string, named bool) (rules []ranked, err error) {

@@ -98,6 +98,27 @@ func TestWireMockMappings(t *testing.T) {
 	}
 }
 
+func TestImportOfWireMocksOwnRecording(t *testing.T) {
+	var issues []string
+	rules, counts, err := formats.ReadRules(t.Context(), []string{"testdata/wiremock"}, formats.Options{Report: func(i formats.Issue) { issues = append(issues, i.Reason) }})
+	if err != nil || counts.Found != 8 || counts.Files != 8 {
+		t.Fatalf("%+v, %v", counts, err)
+	}
+	var got []string
+	for _, r := range rules {
+		got = append(got, strings.Join(r.Match.Method, "")+" "+r.Match.Path)
+	}
+	if d := cmp.Diff([]string{"GET /missing", "POST /orders", "GET /gzip", "GET /chunked", "HEAD /large", "GET /large"}, got); d != "" {
+		t.Error(d)
+	}
+	if r := rules[1]; r.Match.Body["sku"] != "7" || r.Answer.Status != 201 || r.Answer.Body != `{"got":"{\"sku\":7}"}` || r.Match.Header["Content-Type"] == "" {
+		t.Errorf("%+v", r)
+	}
+	if d := cmp.Diff([]string{"the condition binaryEqualTo on the body has no place in a rule", "the condition equalTo on the body has no place in a rule"}, issues); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestWireMockOrder(t *testing.T) {
 	rules, _ := readRules(t, "a.json", `{"mappings":[{"name":"old","request":{"url":"/"},"response":{}},{"name":"last","priority":9,"request":{"url":"/"},"response":{}},{"name":"new","request":{"url":"/"},"response":{}},{"name":"first","priority":1,"request":{"url":"/"},"response":{}}]}`)
 	var names []string

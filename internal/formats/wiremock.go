@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 type wireMockStub struct {
 	Name     string          `json:"name"`
 	Priority int             `json:"priority"`
+	Index    int             `json:"insertionIndex"`
 	Scenario string          `json:"scenarioName"`
 	State    string          `json:"requiredScenarioState"`
 	Request  wireMockRequest `json:"request"`
@@ -100,7 +102,7 @@ func readWireMock(s *source, emit func(ranked) error) error {
 }
 
 func (stub *wireMockStub) rule(s *source, at place) (ranked, error) {
-	rule := ranked{Rule: Rule{Name: stub.Name}, rank: stub.Priority}
+	rule := ranked{Rule: Rule{Name: stub.Name}, rank: stub.Priority, newest: -stub.Index}
 	if rule.rank == 0 {
 		rule.rank = 5 // WireMock's default
 	}
@@ -269,6 +271,12 @@ func wireMockPattern(raw json.RawMessage) (string, error) {
 			return globExpression("*" + strictText(value) + "*"), nil
 		case "matches":
 			return expression(strictText(value))
+		case "hasExactly", "includes": // of the values of a name
+			var each []json.RawMessage
+			if json.Unmarshal(value, &each) != nil || len(each) != 1 || bytes.Contains(value[1:], []byte(`":[`)) {
+				return "", errCondition(name + " of several values")
+			}
+			return wireMockPattern(each[0])
 		case "caseInsensitive":
 			continue
 		default:

@@ -50,3 +50,15 @@ run() { # program module version args...
 rm -f govcr.yaml
 run makevcr gopkg.in/dnaeon/go-vcr.v4 v4.0.7 http://127.0.0.1:18080 "$here/govcr"
 run maketap github.com/envoyproxy/go-control-plane/envoy v1.40.0 "$here/tap"
+
+# WireMock is on npm ("npm install wiremock" holds the jar; it needs Java).
+if [ -n "${WIREMOCK_JAR:-}" ]; then
+	rm -rf wiremock
+	java -jar "$WIREMOCK_JAR" --port 18082 --root-dir "$bin/wiremock" --disable-banner >"$bin/wiremock.log" 2>&1 & echo $! > "$bin/wiremock.pid"
+	sleep 15
+	curl -sf -X POST http://127.0.0.1:18082/__admin/recordings/start -d '{"targetBaseUrl":"http://127.0.0.1:18080","captureHeaders":{"Content-Type":{}}}' >/dev/null
+	"$bin/make" call http://127.0.0.1:18082 >/dev/null
+	curl -sf -X POST http://127.0.0.1:18082/__admin/recordings/stop > "$bin/recorded.json"
+	mkdir -p wiremock && cp -r "$bin/wiremock/mappings" wiremock/
+	[ ! -d "$bin/wiremock/__files" ] || cp -r "$bin/wiremock/__files" wiremock/
+fi
