@@ -70,8 +70,7 @@ func (m *Mock) Account(number uint32) Account {
 	} else {
 		p.lane(m.index, traffic.LaneBackground)
 	}
-	p.lanes.Range(func(name, state any) bool {
-		ls := state.(*laneState)
+	for _, ls := range p.states() {
 		lane := ls.account()
 		lane.Live = byLane[ls.name]
 		if !m.takesPart(p, ls) {
@@ -85,8 +84,7 @@ func (m *Mock) Account(number uint32) Account {
 		a.Unused += lane.Unused
 		a.Extra += lane.Extra
 		a.Missed += lane.Missed
-		return true
-	})
+	}
 	if a.Err = a.check(); a.Err != nil {
 		m.opts.Log.Error("the account of the mock does not balance", "pass", number, "error", a.Err)
 	}

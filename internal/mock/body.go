@@ -69,6 +69,7 @@ func (p patient) Read(b []byte) (int, error) {
 
 func (p patient) wait() {
 	if p.h.in.Buffered() == 0 {
+		p.h.timed = true
 		p.h.stream.SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
 }

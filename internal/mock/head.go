@@ -39,20 +39,29 @@ func bad(why string) error { return &badRequest{http.StatusBadRequest, why} }
 
 var headEnd = []byte("\r\n\r\n")
 
+// bufferedHead takes a head that is there as a whole without reading on, which
+// is the common case.
+func bufferedHead(in *bufio.Reader) (s string, whole bool, err error) {
+	buffered, err := in.Peek(in.Buffered())
+	if err != nil || len(buffered) == 0 || buffered[0] == '\r' || buffered[0] == '\n' {
+		return "", false, err
+	}
+	i := bytes.Index(buffered, headEnd)
+	if i < 0 {
+		return "", false, nil
+	}
+	s = string(buffered[:i+len(headEnd)])
+	_, err = in.Discard(len(s))
+	return s, true, err
+}
+
 // readHead reads the bytes of a head, its end included. It returns io.EOF when
 // the client closed between two requests.
 func readHead(in *bufio.Reader) (string, error) {
 	if err := skipEmptyLines(in); err != nil {
 		return "", err
 	}
-	// The common case: the whole head is there with the first read.
-	buffered, err := in.Peek(in.Buffered())
-	if err != nil {
-		return "", err
-	}
-	if i := bytes.Index(buffered, headEnd); i >= 0 {
-		s := string(buffered[:i+len(headEnd)])
-		_, err := in.Discard(len(s))
+	if s, whole, err := bufferedHead(in); whole || err != nil {
 		return s, err
 	}
 	var all []byte

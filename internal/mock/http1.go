@@ -28,6 +28,7 @@ type http1 struct {
 	out    *bufio.Writer
 	minor  int  // version of the request that is being answered
 	closes bool // the connection ends after this answer
+	timed  bool // a read deadline is set
 
 	chunked, bodiless bool // how the answer is framed
 }
@@ -72,8 +73,12 @@ func (h *http1) next() after {
 		}
 	}
 	start, began := h.mock.opts.Now(), time.Now()
-	h.stream.SetReadDeadline(began.Add(headerTimeout))
-	text, err := readHead(h.in)
+	text, whole, err := bufferedHead(h.in)
+	if !whole && err == nil { // deadlines cost, and most heads come in one piece
+		h.stream.SetReadDeadline(began.Add(headerTimeout))
+		h.timed = true
+		text, err = readHead(h.in)
+	}
 	var parsed *head
 	if err == nil {
 		parsed, err = parseHead(text)
@@ -89,8 +94,9 @@ func (h *http1) next() after {
 	if err != nil {
 		return h.refuse(err)
 	}
-	if h.in.Buffered() == 0 { // a pipelined request has arrived already
+	if h.timed {
 		h.stream.SetReadDeadline(time.Time{})
+		h.timed = false
 	}
 	rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
 	if o.entry != none && upgrades(req) {

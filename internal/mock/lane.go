@@ -1,6 +1,8 @@
 package mock
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -164,7 +166,8 @@ type pass struct {
 	// settle is held for reading while a call is decided and journalled, and
 	// for writing while the account is drawn up.
 	settle sync.RWMutex
-	lanes  sync.Map // traffic.Lane -> *laneState
+	known  sync.RWMutex
+	lanes  map[traffic.Lane]*laneState // guarded by known
 
 	mu      sync.Mutex
 	active  []traffic.Lane          // in the order of entering
@@ -180,22 +183,38 @@ type pass struct {
 
 func newPass(number uint32) *pass {
 	return &pass{
-		number: number, conns: map[string]traffic.Lane{},
+		number: number, lanes: map[traffic.Lane]*laneState{}, conns: map[string]traffic.Lane{},
 		by: map[traffic.Certainty]int{}, tiers: map[traffic.Tier]int{}, byLane: map[traffic.Lane]int{},
 	}
 }
 
 // lane returns the state of a lane, making it at the first use.
 func (p *pass) lane(ix *index, name traffic.Lane) *laneState {
-	if ls, ok := p.lanes.Load(name); ok {
-		return ls.(*laneState)
+	p.known.RLock()
+	ls, ok := p.lanes[name]
+	p.known.RUnlock()
+	if ok {
+		return ls
 	}
 	l, ok := ix.lanes[name]
 	if !ok { // a lane without recorded calls
 		l = &laneRange{name: name, salt: laneSalt(name)}
 	}
-	ls, _ := p.lanes.LoadOrStore(name, newLaneState(l))
-	return ls.(*laneState)
+	p.known.Lock()
+	defer p.known.Unlock()
+	if ls, ok := p.lanes[name]; ok {
+		return ls
+	}
+	ls = newLaneState(l)
+	p.lanes[name] = ls
+	return ls
+}
+
+// states returns the states of all lanes that the pass has touched.
+func (p *pass) states() []*laneState {
+	p.known.RLock()
+	defer p.known.RUnlock()
+	return slices.Collect(maps.Values(p.lanes))
 }
 
 func (p *pass) enter(name traffic.Lane) {

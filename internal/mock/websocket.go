@@ -115,7 +115,6 @@ func splitFrames(raw []byte) (messages [][]byte, tail []byte) {
 // upgrade plays a recorded conversation after a change of protocol. It ends
 // with the connection.
 func (h *http1) upgrade(rec *record, recorded *traffic.Exchange, began time.Time) {
-	h.stream.SetReadDeadline(time.Time{})
 	response := *recorded.Response
 	response.Header = response.Header.Clone()
 	if response.Header.Has("Sec-Websocket-Accept") {

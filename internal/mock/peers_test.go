@@ -1,0 +1,341 @@
+package mock
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/authority"
+)
+
+// serveEnv makes the test program a mock server, so that the benchmark can pin
+// it to a core of its own: "port calls".
+const serveEnv = "REPRISE_BENCH_MOCK"
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(serveEnv); spec != "" {
+		if err := serveBench(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func serveBench(spec string) error {
+	var port, calls int
+	if _, err := fmt.Sscan(spec, &port, &calls); err != nil {
+		return fmt.Errorf("read %s=%q: %w", serveEnv, spec, err)
+	}
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		return err
+	}
+	m, err := New(catalogue(calls, 1), ca, Options{OneLane: true, MaxJournal: 1000})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	return m.Serve(ctx, l)
+}
+
+// peer is a server that answers GET /items/N?view=full with the same body.
+type peer struct {
+	name  string
+	stubs int
+	needs []string // files and programs; the peer is left out when one is missing
+	args  func(dir string, port int) ([]string, error)
+	env   func(port int) []string
+	load  func(port int) error // after the start
+	slow  bool                 // answers so few calls that it takes longer to count them
+}
+
+// BenchmarkPeers compares throughput and processor time of a call with other
+// servers, each on one core, in turn, with wrk on another core:
+//
+//	go test -run '^$' -bench Peers -benchtime 1x ./internal/mock
+//
+// It needs wrk and taskset. nginx is used where it is installed, mountebank and
+// WireMock where REPRISE_PEERS names a directory with their node_modules.
+func BenchmarkPeers(b *testing.B) {
+	for _, program := range []string{"wrk", "taskset"} {
+		if _, err := exec.LookPath(program); err != nil {
+			b.Skipf("%s is not installed", program)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	modules := os.Getenv("REPRISE_PEERS")
+	reprise := func(stubs int) peer {
+		return peer{
+			name: "reprise, " + strconv.Itoa(stubs) + " calls", stubs: stubs,
+			args: func(string, int) ([]string, error) { return []string{self}, nil },
+			env: func(port int) []string {
+				return []string{fmt.Sprintf("%s=%d %d", serveEnv, port, stubs), "GOMAXPROCS=1"}
+			},
+		}
+	}
+	peers := []peer{reprise(1e2), reprise(1e3), reprise(1e6), nginx(), mountebank(modules), wiremock(modules)}
+	for b.Loop() {
+		measurePeers(b, peers)
+	}
+}
+
+func measurePeers(b *testing.B, peers []peer) {
+	rounds := 5
+	if testing.Short() {
+		rounds = 1
+	}
+	rates, costs := map[string][]float64{}, map[string][]float64{}
+	var running []*runningPeer
+	for _, p := range peers {
+		if missing := p.missing(); missing != "" {
+			b.Logf("%s: left out, %s is missing", p.name, missing)
+			continue
+		}
+		r, err := p.start(b.TempDir())
+		if err != nil {
+			b.Logf("%s: left out: %v", p.name, err)
+			continue
+		}
+		defer r.stop()
+		if _, _, err := r.measure(); err != nil { // compilers and caches warm up
+			b.Logf("%s: left out: %v", p.name, err)
+			continue
+		}
+		running = append(running, r)
+	}
+	for range rounds {
+		for _, r := range running {
+			rate, cost, err := r.measure()
+			if err != nil {
+				b.Fatalf("%s: %v", r.name, err)
+			}
+			rates[r.name], costs[r.name] = append(rates[r.name], rate), append(costs[r.name], cost)
+		}
+	}
+	ours := "reprise, 1000 calls"
+	for _, r := range running {
+		rate, cost := median(rates[r.name]), median(costs[r.name])
+		b.Logf("%-24s %10.0f requests/s   %8.1f µs of processor time a call   reprise/peer: %6.2f by rate, %6.2f by time",
+			r.name, rate, cost, median(rates[ours])/rate, cost/median(costs[ours]))
+		unit := strings.NewReplacer(" ", "-", ",", "").Replace(r.name)
+		b.ReportMetric(rate, unit+"/s")
+		b.ReportMetric(cost, unit+"-cpu-µs")
+	}
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+func (p *peer) missing() string {
+	for _, need := range p.needs {
+		if _, err := exec.LookPath(need); err != nil {
+			if _, err := os.Stat(need); err != nil {
+				return need
+			}
+		}
+	}
+	return ""
+}
+
+type runningPeer struct {
+	peer
+	port   int
+	cmd    *exec.Cmd
+	script string
+}
+
+func (p peer) start(dir string) (*runningPeer, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &runningPeer{peer: p, port: l.Addr().(*net.TCPAddr).Port, script: filepath.Join(dir, "wrk.lua")}
+	l.Close()
+	// The calls come in an order that no cache of the last few could serve.
+	lua := fmt.Sprintf("local i = 0\nrequest = function() i = (i * 1664525 + 1013904223) %% 2147483648; return wrk.format('GET', '/items/' .. (i %% %d) .. '?view=full', {Host = 'dep:8080'}) end\n", p.stubs)
+	if err := os.WriteFile(r.script, []byte(lua), 0o600); err != nil {
+		return nil, err
+	}
+	args, err := p.args(dir, r.port)
+	if err != nil {
+		return nil, err
+	}
+	r.cmd = exec.Command("taskset", append([]string{"-c", "0"}, args...)...)
+	if p.env != nil {
+		r.cmd.Env = append(os.Environ(), p.env(r.port)...)
+	}
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for range 600 {
+		time.Sleep(100 * time.Millisecond)
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", r.port), time.Second)
+		if err != nil {
+			continue
+		}
+		c.Close()
+		if p.load == nil {
+			return r, nil
+		}
+		if err = p.load(r.port); err == nil {
+			return r, nil
+		}
+	}
+	r.stop()
+	return nil, fmt.Errorf("it did not start within a minute")
+}
+
+func (r *runningPeer) stop() {
+	r.cmd.Process.Signal(os.Interrupt) // if it has ended, Wait says so
+	ended := time.AfterFunc(5*time.Second, func() { r.cmd.Process.Kill() })
+	r.cmd.Wait()
+	ended.Stop()
+}
+
+var (
+	rateLine  = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+	countLine = regexp.MustCompile(`(\d+) requests in`)
+	errorLine = regexp.MustCompile(`Non-2xx or 3xx responses: \d+`)
+)
+
+// measure runs wrk once and returns requests a second, and microseconds of the
+// server's processor time a request: on a busy machine the better figure.
+func (r *runningPeer) measure() (rate, cost float64, err error) {
+	before, err := processorTime(r.cmd.Process.Pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	duration := "-d2s"
+	if r.slow {
+		duration = "-d10s"
+	}
+	out, err := exec.Command("taskset", "-c", "1", "wrk", "-t1", "-c64", duration, "--timeout", "30s", "-s", r.script, fmt.Sprintf("http://127.0.0.1:%d/", r.port)).CombinedOutput()
+	if err != nil {
+		return 0, 0, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	if bad := errorLine.Find(out); bad != nil || strings.Contains(string(out), " 0 requests in") {
+		return 0, 0, fmt.Errorf("wrk says: %s", out)
+	}
+	after, err := processorTime(r.cmd.Process.Pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	m, n := rateLine.FindSubmatch(out), countLine.FindSubmatch(out)
+	if m == nil || n == nil {
+		return 0, 0, fmt.Errorf("wrk says: %s", out)
+	}
+	rate, err = strconv.ParseFloat(string(m[1]), 64)
+	if err != nil {
+		return 0, 0, err
+	}
+	count, err := strconv.ParseFloat(string(n[1]), 64)
+	return rate, float64((after - before).Microseconds()) / max(count, 1), err
+}
+
+// processorTime is what a process used so far, as Linux counts it in ticks of
+// 10 ms.
+func processorTime(pid int) (time.Duration, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	ticks := 0
+	for _, f := range fields[11:13] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
+func benchBody() string { return string(catalogue(1, 1)[0].Response.Body.Raw) }
+
+func nginx() peer {
+	return peer{name: "nginx, return 200", stubs: 1000, needs: []string{"nginx"}, args: func(dir string, port int) ([]string, error) {
+		conf := fmt.Sprintf("master_process off; daemon off; pid %[1]s/pid; error_log %[1]s/log; events {} http { access_log off; keepalive_requests 100000000; server { listen 127.0.0.1:%[2]d; location / { default_type application/json; return 200 '%[3]s'; } } }", dir, port, benchBody())
+		file := filepath.Join(dir, "nginx.conf")
+		return []string{"nginx", "-p", dir, "-c", file}, os.WriteFile(file, []byte(conf), 0o600)
+	}}
+}
+
+func mountebank(modules string) peer {
+	mb := filepath.Join(modules, "node_modules", ".bin", "mb")
+	return peer{name: "mountebank, 1000 stubs", stubs: 1000, slow: true, needs: []string{"node", mb}, args: func(dir string, port int) ([]string, error) {
+		var stubs []any
+		for i := range 1000 {
+			stubs = append(stubs, map[string]any{
+				"predicates": []any{map[string]any{"equals": map[string]any{"method": "GET", "path": "/items/" + strconv.Itoa(i), "query": map[string]string{"view": "full"}}}},
+				"responses":  []any{map[string]any{"is": map[string]any{"headers": map[string]string{"Content-Type": "application/json"}, "body": benchBody()}}},
+			})
+		}
+		config, err := json.Marshal(map[string]any{"imposters": []any{map[string]any{"port": port, "protocol": "http", "stubs": stubs}}})
+		if err != nil {
+			return nil, err
+		}
+		file := filepath.Join(dir, "mb.json")
+		return []string{mb, "start", "--port", strconv.Itoa(port%20000 + 40000), "--configfile", file, "--nologfile", "--loglevel", "error", "--pidfile", filepath.Join(dir, "mb.pid")}, os.WriteFile(file, config, 0o600)
+	}}
+}
+
+func wiremock(modules string) peer {
+	jars, _ := filepath.Glob(filepath.Join(modules, "node_modules", "wiremock", "build", "wiremock-standalone-*.jar"))
+	jar := "wiremock-standalone.jar"
+	if len(jars) > 0 {
+		jar = jars[0]
+	}
+	return peer{
+		name: "WireMock, 1000 stubs", stubs: 1000, slow: true, needs: []string{"java", jar},
+		args: func(dir string, port int) ([]string, error) {
+			return []string{"java", "-jar", jar, "--port", strconv.Itoa(port), "--no-request-journal", "--root-dir", dir, "--disable-banner"}, nil
+		},
+		load: func(port int) error {
+			var mappings []any
+			for i := range 1000 {
+				mappings = append(mappings, map[string]any{
+					"request":  map[string]any{"method": "GET", "url": fmt.Sprintf("/items/%d?view=full", i)},
+					"response": map[string]any{"status": 200, "body": benchBody(), "headers": map[string]string{"Content-Type": "application/json"}},
+				})
+			}
+			data, err := json.Marshal(map[string]any{"mappings": mappings})
+			if err != nil {
+				return err
+			}
+			resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/__admin/mappings/import", port), "application/json", strings.NewReader(string(data)))
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("import: %s", resp.Status)
+			}
+			return nil
+		},
+	}
+}
