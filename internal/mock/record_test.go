@@ -107,9 +107,6 @@ func (r *recorder) keep(in *http.Request, resp *http.Response, asked, said []byt
 		Request:  traffic.Request{Method: in.Method, Scheme: "http", Authority: strings.ToLower(in.Host), Target: in.RequestURI, Proto: in.Proto, Header: traffic.HeaderFrom(in.Header)},
 		Response: &traffic.Response{Status: resp.StatusCode, Proto: resp.Proto, Header: traffic.HeaderFrom(resp.Header), Trailer: traffic.HeaderFrom(resp.Trailer)},
 	}
-	if resp.ContentLength >= 0 && !x.Response.Header.Has("Content-Length") && resp.ProtoMajor == 1 {
-		x.Response.Header.Add("Content-Length", fmt.Sprint(resp.ContentLength))
-	}
 	x.Request.Body = traffic.NewBody(asked, x.Request.Header)
 	x.Response.Body = traffic.NewBody(said, x.Response.Header)
 	r.mu.Lock()
