@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Finds the reprise binary for the action and becomes it:
 #
-#   launch.sh run|comment    with the inputs in the environment
-#   launch.sh cleanup        after a run that did not come to its own end
+#   launch.sh run|comment|gate    with the inputs in the environment
+#   launch.sh cleanup             after a run that did not come to its own end
 #
 # In this order: the input binary, the tool cache, the release whose checksum is
 # committed beside this file, a build from source. Runs with bash 3.2.
@@ -24,13 +24,13 @@ fail() {
 }
 
 case $verb in
-run | comment | cleanup) ;;
-*) fail "mode is \"$(printf '%s' "$verb" | tr -cd 'a-zA-Z0-9_-')\"; it must be run or comment" ;;
+run | comment | gate | cleanup) ;;
+*) fail "mode is \"$(printf '%s' "$verb" | tr -cd 'a-zA-Z0-9_-')\"; it must be run, comment or gate" ;;
 esac
 
 # A run that set its outputs has also torn down what it made, or kept it on
 # purpose.
-if [ "$verb" = cleanup ] && [ -n "${REPRISE_VERDICT:-}" ]; then
+if [ "$verb" = cleanup ] && { [ -n "${REPRISE_VERDICT:-}" ] || [ "${REPRISE_MODE:-run}" != run ]; }; then
   exit 0
 fi
 

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -193,19 +192,19 @@ func TestARunThatDiedIsCleanedUp(t *testing.T) {
 // The runner signals the step's own process: it must be the command by then.
 func TestASignalForTheStepReachesTheCommand(t *testing.T) {
 	r := newRunner(t)
-	read := r.become("ACTION_TEST_WAIT=1", "ACTION_TEST_VERDICT=error")
+	ready := filepath.Join(r.temp, "ready")
+	read := r.become("ACTION_TEST_READY="+ready, "ACTION_TEST_VERDICT=error")
 	pid := 0
 	r.started = func(p int) {
 		pid = p
 		go func() {
-			for range 400 { // until the launcher has become the command
+			for range 1200 { // until the command listens, at most 30 s
 				time.Sleep(25 * time.Millisecond)
-				if exe, err := os.Readlink("/proc/" + strconv.Itoa(p) + "/exe"); err == nil && strings.HasSuffix(exe, ".test") {
-					break
+				if _, err := os.Stat(ready); err == nil {
+					_ = syscall.Kill(p, syscall.SIGINT)
+					return
 				}
 			}
-			time.Sleep(100 * time.Millisecond)
-			_ = syscall.Kill(p, syscall.SIGINT)
 		}()
 	}
 	r.run(t.Context())
@@ -228,7 +227,7 @@ func TestUnderAct(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
-	for mode, want := range map[string]string{"comment": "comment", "run": "run", "cleanup; rm -rf /": "", "help": ""} {
+	for mode, want := range map[string]string{"comment": "comment", "run": "run", "gate": "gate", "cleanup; rm -rf /": "", "help": ""} {
 		r := newRunner(t)
 		read := r.become("ACTION_TEST_VERDICT=pass")
 		r.inputs["mode"] = mode

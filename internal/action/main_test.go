@@ -40,14 +40,17 @@ func play(out string) int {
 	if mistakes != nil {
 		s.Mistakes = mistakes.Error()
 	}
-	if os.Getenv("ACTION_TEST_WAIT") != "" {
+	if ready := os.Getenv("ACTION_TEST_READY"); ready != "" {
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, os.Interrupt, syscall.SIGTERM)
-		fmt.Println("waiting")
+		if err := os.WriteFile(ready, nil, 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 3
+		}
 		select {
 		case got := <-c:
 			s.Signal = got.String()
-		case <-time.After(20 * time.Second):
+		case <-time.After(40 * time.Second):
 		}
 	}
 	data, err := json.Marshal(s)

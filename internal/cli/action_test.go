@@ -33,6 +33,9 @@ func TestActionAndCommandAgree(t *testing.T) {
 	}
 	f := &forge{}
 	var set []string
+	for _, o := range gateOutputs(github.Side{}, 0) {
+		set = append(set, o[0])
+	}
 	for _, o := range f.outputs(&project{Config: config.Default()}, &report.Document{}, github.Posted{}) {
 		set = append(set, o[0])
 	}

@@ -146,7 +146,7 @@ Exit codes: 0 the gates hold or the run could not tell, 1 a gate failed,
 		return &failure{code: exitConfig, err: err, hint: cmd.CommandPath() + " --help lists the flags"}
 	})
 	root.AddCommand(
-		newRun(s), newRecord(s), newMock(s), newComment(s), newCleanup(s), newVersion(),
+		newRun(s), newRecord(s), newMock(s), newComment(s), newGate(s), newCleanup(s), newVersion(),
 		newAgent(s),
 	)
 	asInput(root)

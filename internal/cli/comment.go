@@ -61,11 +61,7 @@ func (f *forge) commentLater(ctx context.Context, file, key string, mode github.
 	if err != nil {
 		return f.refused(ctx, badInput(err))
 	}
-	up := f.event.Upstream
-	if up == nil {
-		return f.refused(ctx, badInput(errors.New("comment: this run follows no other one; start it on workflow_run")))
-	}
-	f.event.Pull, err = client.PullOf(ctx, up)
+	up, err := f.upstream(ctx, client)
 	if errors.Is(err, github.ErrNoPull) {
 		// It was closed, or has a newer head by now.
 		f.runner.Print("No comment: %v", err)
@@ -99,6 +95,20 @@ func (f *forge) commentLater(ctx context.Context, file, key string, mode github.
 		f.runner.Print("Comment %s: %s", posted.Outcome, posted.URL)
 	}
 	return f.laterOutputs(doc, posted)
+}
+
+// upstream returns the run that made the report, and sets the event's pull
+// request: the one whose head that run worked on, or the one that this event
+// itself names.
+func (f *forge) upstream(ctx context.Context, client *github.Client) (up *github.Upstream, err error) {
+	if up = f.event.Upstream; up != nil {
+		f.event.Pull, err = client.PullOf(ctx, up)
+		return up, err
+	}
+	if f.event.Pull == 0 {
+		return nil, badInput(fmt.Errorf("comment: the event %q names no pull request; start it on workflow_run", f.event.Name))
+	}
+	return &github.Upstream{ID: f.event.Run, Attempt: f.event.Attempt, URL: f.event.RunURL, Head: f.event.Head}, nil
 }
 
 // keyOf is what tells the comments of one pull request apart.

@@ -23,6 +23,8 @@ type forkRun struct {
 	api *githubtest.Server
 	url string
 	run int
+	// name and payload are another event than workflow_run, if set.
+	name, payload string
 }
 
 func newForkRun(t *testing.T) *forkRun {
@@ -62,11 +64,15 @@ func (f *forkRun) write(t *testing.T, name, text string) {
 // outputs it set.
 func (f *forkRun) comment(t *testing.T, head string, args ...string) (code int, said, outputs string) {
 	t.Helper()
-	f.write(t, "event.json", fmt.Sprintf(`{"workflow_run":{"id":%d,"run_attempt":1,"event":"pull_request","html_url":"https://github.com/acme/shop/actions/runs/%d","head_sha":%q,"head_branch":"fix","head_repository":{"full_name":"eve/shop"},"pull_requests":[{"number":1}]}}`, f.run, f.run, head))
+	name, payload := "workflow_run", fmt.Sprintf(`{"workflow_run":{"id":%d,"run_attempt":1,"event":"pull_request","html_url":"https://github.com/acme/shop/actions/runs/%d","head_sha":%q,"head_branch":"fix","head_repository":{"full_name":"eve/shop"},"pull_requests":[{"number":1}]}}`, f.run, f.run, head)
+	if f.name != "" {
+		name, payload = f.name, f.payload
+	}
+	f.write(t, "event.json", payload)
 	f.write(t, "outputs", "")
 	var out bytes.Buffer
 	code = cli.Run(t.Context(), append([]string{"comment"}, args...), cli.Surroundings{
-		Environ: []string{"GITHUB_ACTIONS=true", "GITHUB_EVENT_NAME=workflow_run", "GITHUB_EVENT_PATH=" + filepath.Join(f.dir, "event.json"), "GITHUB_REPOSITORY=acme/shop",
+		Environ: []string{"GITHUB_ACTIONS=true", "GITHUB_EVENT_NAME=" + name, "GITHUB_EVENT_PATH=" + filepath.Join(f.dir, "event.json"), "GITHUB_REPOSITORY=acme/shop",
 			"GITHUB_API_URL=" + f.url, "REPRISE_GITHUB_TOKEN=t0ken", "GITHUB_OUTPUT=" + filepath.Join(f.dir, "outputs")},
 		Dir: f.dir, Stdout: &out, Stderr: &out,
 	})
@@ -94,6 +100,23 @@ func TestCommentOfAForksRun(t *testing.T) {
 	}
 	if m := f.api.Mistakes(); len(m) > 0 {
 		t.Errorf("mistakes %q", m)
+	}
+}
+
+// The third job of a run on demand follows no other run: the event names the
+// pull request, and a stranger has no say in it.
+func TestCommentOfARunOnDemand(t *testing.T) {
+	f := newForkRun(t)
+	f.name, f.payload = "issue_comment", `{"action":"created","issue":{"number":8,"pull_request":{"url":"x"}},"comment":{"id":1,"body":"/reprise run","user":{"login":"mona"}}}`
+	if code, said, _ := f.comment(t, "", "--report", "report.json"); code != 0 || !strings.Contains(said, "Comment created") {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	if got := f.api.Comments(); len(got) != 1 || got[0].Issue != 8 {
+		t.Errorf("comments %+v", got)
+	}
+	f.name, f.payload = "push", `{}`
+	if code, said, _ := f.comment(t, "", "--report", "report.json"); code != 2 || !strings.Contains(said, `the event "push" names no pull request`) {
+		t.Errorf("exit code %d\n%s", code, said)
 	}
 }
 
