@@ -110,7 +110,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 func (c *Config) transformOptions(at Place, router *traffic.Router) (transform.Options, error) {
 	r := c.Replay
 	opts := transform.Options{
-		Headers: r.Headers, Shift: r.Shift, Forbid: r.Forbid, Keep: r.Keep, Sample: r.Sample, Router: router, Now: at.Now,
+		Headers: r.Headers, Shift: r.Shift, Bind: r.Bind, Forbid: r.Forbid, Keep: r.Keep, Sample: r.Sample, Router: router, Now: at.Now,
 	}
 	for i, j := range r.JWT {
 		rule := j.JWTRule

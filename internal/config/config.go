@@ -86,6 +86,7 @@ type Replay struct {
 	Headers []transform.HeaderRule `yaml:"headers"`
 	Shift   []traffic.Pattern      `yaml:"shift"`
 	Sign    []Sign                 `yaml:"sign"`
+	Bind    []transform.BindRule   `yaml:"bind"`
 	Forbid  []traffic.Pattern      `yaml:"forbid"`
 	Keep    *transform.Filter      `yaml:"keep"`
 	Sample  float64                `yaml:"sample"`

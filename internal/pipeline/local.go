@@ -45,7 +45,7 @@ func (l *local) check(context.Context) error {
 	if l.engine, err = replay.New(inboundOf(l.r.recorded), l.r.options.Replay); err != nil {
 		return badInput(stage, err)
 	}
-	if l.bindings, err = transform.Learn(inboundOf(l.r.recorded), l.r.options.Transform); err != nil {
+	if l.bindings, err = transform.Learn(l.r.recorded, l.r.options.Transform); err != nil {
 		return badInput(stage, err)
 	}
 	return nil

@@ -117,9 +117,15 @@ func newLearner(recorded []*traffic.Exchange, opts Options) *learner {
 	return l
 }
 
-// identities visits every identity that a spot of a request may stand for: of
-// the whole value, and of the words within it.
-func identities(s spot, visit func(string)) {
+// identities visits every identity that a spot in the request of x may stand
+// for: those that rules give, that of the whole value, and those of the words
+// within it.
+func (l *learner) identities(x *traffic.Exchange, s spot, visit func(string)) {
+	for i, rule := range l.opts.Bind {
+		if rule.sent(l.opts.Router, x, s.path) {
+			visit(pinned(i, s.value))
+		}
+	}
 	if identity, ok := s.identity(); ok {
 		visit(identity)
 	}
@@ -135,7 +141,7 @@ func identities(s spot, visit func(string)) {
 func (l *learner) collectUsed() {
 	for _, x := range l.requests {
 		rewriteRequest(&x.Request, func(s spot) (string, bool) {
-			identities(s, func(identity string) { l.used[identity] = true })
+			l.identities(x, s, func(identity string) { l.used[identity] = true })
 			return "", false
 		})
 	}
@@ -147,9 +153,8 @@ func (l *learner) answersUntil(t time.Time) {
 		x := l.answers[0]
 		l.answers = l.answers[1:]
 		seen := make(map[string]bool)
-		answerSpots(x, func(s spot) {
-			identity, ok := s.identity()
-			if !ok || !l.used[identity] || l.own[identity] || seen[identity] || l.opts.forbids(s.path) {
+		give := func(s spot, identity string) {
+			if !l.used[identity] || seen[identity] {
 				return
 			}
 			seen[identity] = true
@@ -159,6 +164,16 @@ func (l *learner) answersUntil(t time.Time) {
 			}
 			l.given[identity] = append(givers, giver{x.ID, s.path})
 			l.paths[x.ID] = append(l.paths[x.ID], source{s.path, identity})
+		}
+		answerSpots(x, func(s spot) {
+			for i, rule := range l.opts.Bind {
+				if rule.given(l.opts.Router, x, s.path) {
+					give(s, pinned(i, s.value))
+				}
+			}
+			if identity, ok := s.identity(); ok && !l.own[identity] && !l.opts.forbids(s.path) {
+				give(s, identity)
+			}
 		})
 	}
 }
@@ -173,7 +188,7 @@ func (l *learner) request(x *traffic.Exchange) {
 	position, known := l.order[lane]
 	bound := make(map[string]bool)
 	rewriteRequest(&x.Request, func(s spot) (string, bool) {
-		identities(s, func(identity string) {
+		l.identities(x, s, func(identity string) {
 			givers := l.given[identity]
 			if len(givers) == 0 {
 				if x.Direction != traffic.Outbound {
@@ -181,7 +196,7 @@ func (l *learner) request(x *traffic.Exchange) {
 				}
 				return
 			}
-			if bound[identity] || !known || l.opts.forbids(s.path) {
+			if bound[identity] || !known || !isPinned(identity) && l.opts.forbids(s.path) {
 				return
 			}
 			bound[identity] = true

@@ -28,6 +28,9 @@ type Options struct {
 	// Forbid names places, in answers or in requests, whose values are never
 	// bound.
 	Forbid []traffic.Pattern `yaml:"forbid" json:"forbid,omitempty"`
+	// Bind names pairs of places that hold the same value, where learning would
+	// not see it.
+	Bind []BindRule `yaml:"bind" json:"bind,omitempty"`
 	// Keep picks the inbound exchanges that are replayed; nil keeps all.
 	Keep *Filter `yaml:"keep" json:"keep,omitempty"`
 	// Sample is the share of sessions that is kept, above 0 and below 1; 0 keeps
@@ -65,6 +68,11 @@ func (o Options) Validate() error {
 	for i, rule := range o.Headers {
 		if err := rule.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("headers[%d]: %w", i, err))
+		}
+	}
+	for i, rule := range o.Bind {
+		if err := rule.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("bind[%d]: %w", i, err))
 		}
 	}
 	for i, rule := range o.Sign {
@@ -178,6 +186,8 @@ type compiled struct {
 	rules  []headerRule
 	shift  []traffic.Pattern
 	signs  []signRule
+	bind   []BindRule
+	router *traffic.Router
 	now    func() time.Time
 	tokens *tokenCache
 }
@@ -194,7 +204,7 @@ type signRule struct {
 }
 
 func (o Options) compile() compiled {
-	c := compiled{now: o.Now, shift: o.Shift, tokens: newTokenCache()}
+	c := compiled{now: o.Now, shift: o.Shift, bind: o.Bind, router: o.Router, tokens: newTokenCache()}
 	if c.now == nil {
 		c.now = time.Now
 	}

@@ -42,7 +42,7 @@ func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	pairs := r.resolved(recorded.ID)
 	if len(pairs) > 0 || len(r.opts.shift) > 0 {
 		req = rewriteRequest(req, func(s spot) (string, bool) {
-			text, ok := replaceIn(s, pairs)
+			text, ok := r.replaceIn(recorded, s, pairs)
 			if !ok && r.opts.moves(s.path) {
 				return shiftDate(s.value, r.opts.age(recorded))
 			}
@@ -87,8 +87,14 @@ func (r *Rewriter) resolved(id string) map[string]string {
 	return pairs
 }
 
-// replaceIn returns the value of a spot with live values in it.
-func replaceIn(s spot, pairs map[string]string) (string, bool) {
+// replaceIn returns the value of a spot with live values in it; what rules bind
+// comes first.
+func (r *Rewriter) replaceIn(recorded *traffic.Exchange, s spot, pairs map[string]string) (string, bool) {
+	for i, rule := range r.opts.bind {
+		if live, ok := pairs[pinned(i, s.value)]; ok && rule.sent(r.opts.router, recorded, s.path) {
+			return live, true
+		}
+	}
 	if identity, ok := s.identity(); ok {
 		if live, ok := pairs[identity]; ok {
 			return live, true
@@ -164,7 +170,7 @@ func (r *Rewriter) Observe(recorded, live *traffic.Exchange) []traffic.Binding {
 	defer r.mu.Unlock()
 	for _, s := range sources {
 		was := recordedValue(s.identity)
-		if held[was] { // still good, wherever it stands now
+		if held[was] && !isPinned(s.identity) { // still good, wherever it stands now
 			r.live[s.identity] = was
 		} else if is, ok := at[s.path.String()]; ok && is.value != "" {
 			r.live[s.identity] = is.value
