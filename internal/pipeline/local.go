@@ -22,10 +22,9 @@ import (
 // local is the target "process": every arm is a process on loopback, and mock
 // and replay run in this one.
 type local struct {
-	r        *run
-	caFile   string
-	engine   *replay.Engine
-	bindings *transform.Bindings
+	r      *run
+	caFile string
+	engine *replay.Engine
 
 	mu   sync.Mutex
 	arms map[Arm]*localArm
@@ -43,9 +42,6 @@ func (l *local) check(context.Context) error {
 	const stage = "check the target"
 	var err error
 	if l.engine, err = replay.New(inboundOf(l.r.recorded), l.r.options.Replay); err != nil {
-		return badInput(stage, err)
-	}
-	if l.bindings, err = transform.Learn(l.r.recorded, l.r.options.Transform); err != nil {
 		return badInput(stage, err)
 	}
 	return nil
@@ -134,7 +130,7 @@ func (l *local) arm(arm Arm) *localArm {
 // has learned nothing yet.
 func (l *local) to(arm Arm) (replay.Target, replay.Rewriter) {
 	a := l.arm(arm)
-	return replay.Target{Arm: string(arm), Addr: a.service.Addr(), Mock: a.mock}, transform.NewRewriter(l.bindings, l.r.options.Transform)
+	return replay.Target{Arm: string(arm), Addr: a.service.Addr(), Mock: a.mock}, transform.NewRewriter(l.r.bindings, l.r.options.Transform)
 }
 
 func (l *local) pass(ctx context.Context, arm Arm, pass uint32, emit func(observed)) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/reprise-ci/reprise/internal/authority"
 	"github.com/reprise-ci/reprise/internal/source"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/transform"
 	"github.com/reprise-ci/reprise/internal/workdir"
 )
 
@@ -119,6 +120,7 @@ type run struct {
 	dir       *workdir.Dir
 	authority *authority.Authority
 	recorded  []*traffic.Exchange
+	bindings  *transform.Bindings
 	redacted  []traffic.Pattern // places of the recording that hold pseudonyms
 	recording Recording
 	base      source.Commit

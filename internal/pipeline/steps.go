@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/authority"
 	"github.com/reprise-ci/reprise/internal/snapshot"
 	"github.com/reprise-ci/reprise/internal/source"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/transform"
 	"github.com/reprise-ci/reprise/internal/workdir"
 )
 
@@ -44,6 +46,33 @@ func (r *run) readSnapshot(ctx context.Context) error {
 		return badInput(stage, fmt.Errorf("snapshot %s holds no inbound exchange; record some traffic first", r.options.Snapshot))
 	}
 	r.progress.Note("%d inbound and %d outbound exchanges of %s", m.Inbound, m.Outbound, m.RecordedFrom.Format("2006-01-02"))
+	return r.selectExchanges(stage)
+}
+
+// selectExchanges keeps what the options pick of the recording and learns which
+// of its values have to be replaced by live ones.
+func (r *run) selectExchanges(stage string) error {
+	kept, err := r.options.Transform.Select(r.recorded)
+	if err != nil {
+		return badInput(stage, err)
+	}
+	inbound := len(inboundOf(kept))
+	if inbound == 0 {
+		return badInput(stage, fmt.Errorf("replay.keep and replay.sample leave none of the %d inbound exchanges", r.recording.Inbound))
+	}
+	if len(kept) < len(r.recorded) {
+		r.recorded = kept
+		r.recording.Inbound, r.recording.Outbound = inbound, len(kept)-inbound
+		r.progress.Note("%d inbound and %d outbound exchanges of them are kept", r.recording.Inbound, r.recording.Outbound)
+	}
+	if r.bindings, err = transform.Learn(r.recorded, r.options.Transform); err != nil {
+		return badInput(stage, err)
+	}
+	if tokens := transform.Check(r.recorded, r.bindings, r.options.Transform).String(); tokens != "" {
+		for line := range strings.Lines(tokens) {
+			r.progress.Note("%s", strings.TrimSpace(line))
+		}
+	}
 	return nil
 }
 
