@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/eval/miniature"
 )
 
 // measured makes rounds of paired requests to the given number of endpoints:
@@ -45,8 +46,8 @@ func measured(seed uint64, rounds, endpoints, pairs int, factor float64, everywh
 }
 
 func TestLatency(t *testing.T) {
-	w := record()
-	in := analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, faults{}), Control: w.pass("control", 12, faults{}), Head: w.pass("head", 13, faults{})}
+	w := miniature.Record()
+	in := analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, miniature.Faults{}), Control: w.Pass("control", 12, miniature.Faults{}), Head: w.Pass("head", 13, miniature.Faults{})}
 	tests := []struct {
 		name    string
 		reason  string

@@ -8,27 +8,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/eval/miniature"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // Each fault of head gives exactly its finding, among noise everywhere.
 func TestRegressions(t *testing.T) {
-	w := record()
+	w := miniature.Record()
 	tests := []struct {
 		name    string
 		reason  string
-		faults  faults
+		faults  miniature.Faults
 		want    []string
 		verdict analysis.Verdict
 	}{
-		{"nothing", "base against itself is silent", faults{}, nil, analysis.Pass},
+		{"nothing", "base against itself is silent", miniature.Faults{}, nil, analysis.Pass},
 		{
 			"harmless", "another order of headers is no change, nor are keys (maps have none here)",
-			faults{header: func(_ string, h *traffic.Header) { (*h)[0], (*h)[1] = (*h)[1], (*h)[0] }}, nil, analysis.Pass,
+			miniature.Faults{Header: func(_ string, h *traffic.Header) { (*h)[0], (*h)[1] = (*h)[1], (*h)[0] }}, nil, analysis.Pass,
 		},
 		{
 			"type", "a number became a string",
-			faults{body: func(e string, b map[string]any) {
+			miniature.Faults{Body: func(e string, b map[string]any) {
 				if e == "get" {
 					b["total"] = fmt.Sprint(b["total"])
 				}
@@ -37,7 +38,7 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"missing", "a field went missing",
-			faults{body: func(e string, b map[string]any) {
+			miniature.Faults{Body: func(e string, b map[string]any) {
 				if e == "get" {
 					delete(b, "currency")
 				}
@@ -46,42 +47,42 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"error on one input", "the order that failed is missing in everything after it, which follows",
-			faults{fails: func(sku string) bool { return sku == "SKU-004" }},
+			miniature.Faults{Fails: func(sku string) bool { return sku == "SKU-004" }},
 			[]string{"response status POST /v1/orders response.status 1/12"}, analysis.Fail,
 		},
 		{
 			"lost call", "the answer lost what the call gave it",
-			faults{lostCall: true},
+			miniature.Faults{LostCall: true},
 			[]string{"outbound missing-call POST /v1/orders [POST api.payments.example/v1/charges] 12/12"}, analysis.Fail,
 		},
 		{
 			"n+1", "one call for each item became three",
-			faults{nPlusOne: 3},
+			miniature.Faults{NPlusOne: 3},
 			[]string{"outbound repeated-call POST /v1/orders [GET inventory/v1/stock/{id}] 12/12"}, analysis.Fail,
 		},
 		{
 			"batch undone", "one call for all became one for each",
-			faults{batch: true},
+			miniature.Faults{Batch: true},
 			[]string{"outbound repeated-call GET /v1/orders [GET inventory/v1/stock/{id}] 4/4"}, analysis.Fail,
 		},
 		{
 			"changed argument", "the mock has no answer, so the order fails, which follows",
-			faults{amount: 100},
+			miniature.Faults{Amount: 100},
 			[]string{"outbound changed-call POST /v1/orders [POST api.payments.example/v1/charges] request.body.amount 12/12"}, analysis.Fail,
 		},
 		{
 			"new host", "a call that was never recorded",
-			faults{newHost: true},
+			miniature.Faults{NewHost: true},
 			[]string{"outbound new-call POST /v1/orders [POST fraud.example/v1/score] 12/12"}, analysis.Fail,
 		},
 		{
 			"constant id", "what should be fresh repeats; the orders that hide each other follow",
-			faults{id: func() string { return "5c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a11" }},
+			miniature.Faults{ID: func() string { return "5c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a11" }},
 			[]string{"response class POST /v1/orders response.body.id 12/12"}, analysis.Fail,
 		},
 		{
 			"id out of class", "ids are no UUIDs any more",
-			faults{id: func() func() string {
+			miniature.Faults{ID: func() func() string {
 				n := 1000
 				return func() string { n++; return fmt.Sprint("order-", n) }
 			}()},
@@ -89,24 +90,24 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"local time", "the zone left the form",
-			faults{created: func(t time.Time) string {
+			miniature.Faults{Created: func(t time.Time) string {
 				return t.In(time.FixedZone("CET", 3600)).Format(time.RFC3339Nano)
 			}},
 			[]string{"response class POST /v1/orders response.body.created_at 12/12"}, analysis.Fail,
 		},
 		{
 			"hour off", "the form is right, the time is not",
-			faults{created: func(t time.Time) string { return t.Add(time.Hour).UTC().Format(time.RFC3339Nano) }},
+			miniature.Faults{Created: func(t time.Time) string { return t.Add(time.Hour).UTC().Format(time.RFC3339Nano) }},
 			[]string{"response class POST /v1/orders response.body.created_at 12/12"}, analysis.Fail,
 		},
 		{
 			"reordered write", "the charge comes before the reservation",
-			faults{reorder: true},
+			miniature.Faults{Reorder: true},
 			[]string{"outbound reordered-call POST /v1/orders [POST api.payments.example/v1/charges] 12/12"}, analysis.Fail,
 		},
 		{
 			"cookie flag", "a cookie lost HttpOnly",
-			faults{header: func(e string, h *traffic.Header) {
+			miniature.Faults{Header: func(e string, h *traffic.Header) {
 				if e == "products" {
 					h.Set("Set-Cookie", "sid=6c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a12; Path=/")
 				}
@@ -118,7 +119,7 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"lost element", "one element of a list",
-			faults{body: func(e string, b map[string]any) {
+			miniature.Faults{Body: func(e string, b map[string]any) {
 				if e == "products" {
 					b["products"] = b["products"].([]any)[1:]
 				}
@@ -127,7 +128,7 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"one element of many", "a value deep in a list, once",
-			faults{body: func(e string, b map[string]any) {
+			miniature.Faults{Body: func(e string, b map[string]any) {
 				if e == "products" {
 					b["products"].([]any)[7].(map[string]any)["price"] = 1
 				}
@@ -136,18 +137,18 @@ func TestRegressions(t *testing.T) {
 		},
 		{
 			"crash", "everything after a crash follows from it",
-			faults{crashAt: 20},
+			miniature.Faults{CrashAt: 20},
 			[]string{"crash crash GET /v1/orders/{id} response 1/16"}, analysis.Fail,
 		},
 		{
 			"crash noticed late", "the first broken connection tells when",
-			faults{crashAt: 20, crashUnseen: true},
+			miniature.Faults{CrashAt: 20, CrashUnseen: true},
 			[]string{"crash crash GET /v1/orders/{id} response 1/16"}, analysis.Fail,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := w.judge(t, tt.faults)
+			got := judge(t, w, tt.faults)
 			if diff := cmp.Diff(tt.want, summary(got.Findings)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.reason, diff)
 				for _, f := range got.Findings {

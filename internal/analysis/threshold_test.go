@@ -9,6 +9,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/compare"
+	"github.com/reprise-ci/reprise/internal/eval/miniature"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -79,8 +80,8 @@ func thresholds(t *testing.T, list ...string) []analysis.Threshold {
 }
 
 func TestThresholds(t *testing.T) {
-	w := record()
-	in := input(w, faults{fails: func(sku string) bool { return sku == "SKU-004" }})
+	w := miniature.Record()
+	in := input(w, miniature.Faults{Fails: func(sku string) bool { return sku == "SKU-004" }})
 	in.Rounds = measured(1, 12, 4, 60, 1.25, false)
 	in.Resources = []analysis.Resource{{Arm: "base", CPUSeconds: 1, PeakBytes: 100}, {Arm: "head", CPUSeconds: 1.3, PeakBytes: 100, Restarts: 1}}
 	for _, tt := range []struct {
@@ -134,12 +135,12 @@ func pattern(t *testing.T, s string) traffic.Pattern {
 }
 
 func TestAcceptances(t *testing.T) {
-	w := record()
-	in := input(w, faults{body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	in := input(w, miniature.Faults{Body: func(e string, b map[string]any) {
 		if e == "get" {
 			delete(b, "currency")
 		}
-	}, newHost: true})
+	}, NewHost: true})
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	field := analysis.Accept{Address: pattern(t, "response.body.currency"), Kind: analysis.KindResponse, Endpoint: "GET /v1/orders/{id}", Reason: "prices are in euro", Author: "kim", Date: now}
 	call := analysis.Accept{Kind: analysis.KindOutbound, Change: analysis.ChangeNewCall, Endpoint: "POST /v1/orders", Call: "POST fraud.example/*", Reason: "fraud check"}
@@ -206,8 +207,8 @@ func TestAcceptValidate(t *testing.T) {
 }
 
 func TestIgnoreRules(t *testing.T) {
-	w := record()
-	in := input(w, faults{body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	in := input(w, miniature.Faults{Body: func(e string, b map[string]any) {
 		if e == "get" {
 			delete(b, "currency")
 		}
@@ -236,8 +237,8 @@ func TestIgnoreRules(t *testing.T) {
 }
 
 func TestAssistedGate(t *testing.T) {
-	w := record()
-	in := input(w, faults{nPlusOne: 2})
+	w := miniature.Record()
+	in := input(w, miniature.Faults{NPlusOne: 2})
 	got := analysis.Run(in, analysis.Options{FailOn: []string{"assisted"}})
 	if got.Verdict != analysis.Fail || !strings.Contains(got.Reason, "24 calls of head were answered by a guess") {
 		t.Errorf("verdict %s: %s", got.Verdict, got.Reason)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/eval/miniature"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -16,21 +17,21 @@ func summaryDiff(want []string, findings []analysis.Finding) string {
 	return cmp.Diff(want, summary(findings))
 }
 
-func input(w world, f faults) analysis.Input {
-	return analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, faults{}), Control: w.pass("control", 12, faults{}), Head: w.pass("head", 13, f)}
+func input(w miniature.World, f miniature.Faults) analysis.Input {
+	return analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, miniature.Faults{}), Control: w.Pass("control", 12, miniature.Faults{}), Head: w.Pass("head", 13, f)}
 }
 
 // A base that no longer answers as recorded is one finding, whatever the number
 // of places, and the pull request is not blamed for it.
 func TestStaleSnapshotIsReportedOnce(t *testing.T) {
-	w := record()
-	moved := faults{body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	moved := miniature.Faults{Body: func(e string, b map[string]any) {
 		if e == "get" || e == "list" {
 			b["version"] = 2
 			delete(b, "currency")
 		}
 	}}
-	in := analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, moved), Control: w.pass("control", 12, moved), Head: w.pass("head", 13, moved)}
+	in := analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, moved), Control: w.Pass("control", 12, moved), Head: w.Pass("head", 13, moved)}
 	got := analysis.Run(in, analysis.Options{})
 	want := []string{"response extra GET /v1/orders/{id} response.body.version 20/44 cause:snapshot"}
 	for i := range got.Findings { // either of two places that differ equally often may stand for all
@@ -49,13 +50,13 @@ func TestStaleSnapshotIsReportedOnce(t *testing.T) {
 // Where the recorder put a pseudonym, base cannot answer as recorded. What is
 // not a matter of the value still counts.
 func TestRedactedPlacesAreNotStale(t *testing.T) {
-	w := record()
-	real := faults{body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	real := miniature.Faults{Body: func(e string, b map[string]any) {
 		if e == "get" {
 			b["currency"] = "what was recorded as a pseudonym"
 		}
 	}}
-	in := analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, real), Control: w.pass("control", 12, real), Head: w.pass("head", 13, real)}
+	in := analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, real), Control: w.Pass("control", 12, real), Head: w.Pass("head", 13, real)}
 	place, err := traffic.ParsePattern("response.body.currency")
 	if err != nil {
 		t.Fatal(err)
@@ -64,18 +65,18 @@ func TestRedactedPlacesAreNotStale(t *testing.T) {
 	if got := analysis.Run(in, analysis.Options{}); len(got.Findings) > 0 || got.Stale > 0 {
 		t.Errorf("stale %.2f, findings %v", got.Stale, summary(got.Findings))
 	}
-	in.Head = w.pass("head", 13, faults{})
+	in.Head = w.Pass("head", 13, miniature.Faults{})
 	got := analysis.Run(in, analysis.Options{})
 	want := []string{"response value GET /v1/orders/{id} response.body.currency 16/16"}
 	if diff := summaryDiff(want, got.Findings); diff != "" {
 		t.Errorf("head differs from base (-want +got):\n%s", diff)
 	}
-	gone := faults{body: func(e string, b map[string]any) {
+	gone := miniature.Faults{Body: func(e string, b map[string]any) {
 		if e == "get" {
 			delete(b, "currency")
 		}
 	}}
-	in.Base, in.Control, in.Head = w.pass("base", 11, gone), w.pass("control", 12, gone), w.pass("head", 13, gone)
+	in.Base, in.Control, in.Head = w.Pass("base", 11, gone), w.Pass("control", 12, gone), w.Pass("head", 13, gone)
 	if got := analysis.Run(in, analysis.Options{}); got.Stale == 0 {
 		t.Error("a missing field is not a matter of redaction")
 	}
@@ -83,13 +84,13 @@ func TestRedactedPlacesAreNotStale(t *testing.T) {
 
 // Head that goes back to what production answered is shown and does not fail.
 func TestRestoringTheRecordingDoesNotFail(t *testing.T) {
-	w := record()
-	broken := faults{body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	broken := miniature.Faults{Body: func(e string, b map[string]any) {
 		if e == "get" {
 			delete(b, "currency")
 		}
 	}}
-	in := analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, broken), Control: w.pass("control", 12, broken), Head: w.pass("head", 13, faults{})}
+	in := analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, broken), Control: w.Pass("control", 12, broken), Head: w.Pass("head", 13, miniature.Faults{})}
 	got := analysis.Run(in, analysis.Options{})
 	i := slices.IndexFunc(got.Findings, func(f analysis.Finding) bool { return f.Cause == analysis.CauseHead })
 	if i < 0 || got.Findings[i].Change != analysis.ChangeExtra || got.Findings[i].Gates || !strings.Contains(got.Findings[i].Detail, "as recorded") {
@@ -101,8 +102,8 @@ func TestRestoringTheRecordingDoesNotFail(t *testing.T) {
 }
 
 func TestGates(t *testing.T) {
-	w := record()
-	typeChange := faults{body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	typeChange := miniature.Faults{Body: func(e string, b map[string]any) {
 		if e == "get" {
 			b["total"] = "x"
 		}
@@ -155,10 +156,10 @@ func TestOptionsValidate(t *testing.T) {
 
 // The same input gives the same bytes, whatever the order of maps.
 func TestRunIsDeterministic(t *testing.T) {
-	w := record()
+	w := miniature.Record()
 	var first []byte
 	for range 3 {
-		in := input(w, faults{lostCall: true, nPlusOne: 2, id: func() string { return "5c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a11" }})
+		in := input(w, miniature.Faults{LostCall: true, NPlusOne: 2, ID: func() string { return "5c1f5c0e-1b1f-4c39-9d4a-0b7a8f3f2a11" }})
 		in.Rounds = measured(3, 8, 6, 40, 1.2, false)
 		b, err := json.Marshal(analysis.Run(in, analysis.Options{}))
 		if err != nil {
@@ -174,8 +175,8 @@ func TestRunIsDeterministic(t *testing.T) {
 
 // Calls whose lane was only guessed may wander between lanes.
 func TestGuessedLanesAreNoFindings(t *testing.T) {
-	w := record()
-	in := input(w, faults{})
+	w := miniature.Record()
+	in := input(w, miniature.Faults{})
 	moved := 0
 	for _, x := range in.Head.Outbound {
 		if x.Request.Method == "GET" && x.Lane == "in-0000" && moved == 0 {
@@ -190,8 +191,8 @@ func TestGuessedLanesAreNoFindings(t *testing.T) {
 }
 
 func TestAccounts(t *testing.T) {
-	w := record()
-	in := input(w, faults{newHost: true})
+	w := miniature.Record()
+	in := input(w, miniature.Faults{NewHost: true})
 	in.Head.Account = analysis.Account{Recorded: 3, Matched: 2, Unused: 1}
 	got := analysis.Run(in, analysis.Options{})
 	if got.Mock["head"].Matched != 2 {
@@ -204,11 +205,11 @@ func TestAccounts(t *testing.T) {
 }
 
 func TestSeveralFaultsAtOnce(t *testing.T) {
-	w := record()
-	got := analysis.Run(input(w, faults{
-		nPlusOne: 2,
-		newHost:  true,
-		body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	got := analysis.Run(input(w, miniature.Faults{
+		NPlusOne: 2,
+		NewHost:  true,
+		Body: func(e string, b map[string]any) {
 			if e == "get" {
 				delete(b, "currency")
 			}

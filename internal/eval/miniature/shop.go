@@ -1,4 +1,8 @@
-package analysis_test
+// Package miniature is an orders service in a few lines, with its dependencies,
+// its recording and a replay of it, all in memory: a world for experiments on
+// the judgement. It is as noisy as real services are, and every fault that a
+// pull request may bring is a hook.
+package miniature
 
 import (
 	"crypto/sha256"
@@ -8,7 +12,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
@@ -22,7 +25,7 @@ type shop struct {
 	rng    *rand.Rand
 	clock  time.Time
 	orders map[string]map[string]any
-	faults faults
+	faults Faults
 
 	// mock answers from the recording; nil while recording.
 	mock   []*traffic.Exchange
@@ -32,22 +35,23 @@ type shop struct {
 	serial int
 }
 
-// faults are what a pull request may do to the service.
-type faults struct {
-	body     func(endpoint string, body map[string]any) // changes an answer
-	header   func(endpoint string, h *traffic.Header)
-	fails    func(sku string) bool // a 500 for an input
-	lostCall bool                  // payments is no longer called
-	nPlusOne int                   // stock is asked for so many times
-	amount   int64                 // added to the amount charged
-	newHost  bool                  // a call to a host never seen
-	id       func() string         // ids of orders
-	created  func(time.Time) string
-	reorder  bool // stock is reserved after the charge
-	batch    bool // stock of all items is asked for one by one on the list
-	crashAt  int  // the service ends in this exchange
-	// crashUnseen says that the end was noticed only after the last exchange.
-	crashUnseen bool
+// Faults are what a pull request may do to the service. The zero value does
+// nothing.
+type Faults struct {
+	Body     func(endpoint string, body map[string]any) // changes an answer
+	Header   func(endpoint string, h *traffic.Header)
+	Fails    func(sku string) bool // a 500 for an input
+	LostCall bool                  // payments is no longer called
+	NPlusOne int                   // stock is asked for so many times
+	Amount   int64                 // added to the amount charged
+	NewHost  bool                  // a call to a host never seen
+	ID       func() string         // ids of orders
+	Created  func(time.Time) string
+	Reorder  bool // stock is reserved after the charge
+	Batch    bool // stock of all items is asked for one by one on the list
+	CrashAt  int  // the service ends in this exchange
+	// CrashUnseen says that the end was noticed only after the last exchange.
+	CrashUnseen bool
 }
 
 func (s *shop) uuid() string {
@@ -177,11 +181,11 @@ func (s *shop) serve(q *traffic.Request) *traffic.Response {
 		}
 		body = map[string]any{"products": products, "served_at": s.clock.UTC().Format(time.RFC3339), "cached": s.rng.IntN(2) == 0}
 	}
-	if s.faults.body != nil {
-		s.faults.body(endpoint, body)
+	if s.faults.Body != nil {
+		s.faults.Body(endpoint, body)
 	}
-	if s.faults.header != nil {
-		s.faults.header(endpoint, &h)
+	if s.faults.Header != nil {
+		s.faults.Header(endpoint, &h)
 	}
 	return response(status, body, h)
 }
@@ -197,17 +201,17 @@ func (s *shop) create(q *traffic.Request) (int, map[string]any) {
 		return 400, map[string]any{"error": err.Error()}
 	}
 	id, created := s.uuid(), s.tick().UTC().Format(time.RFC3339Nano)
-	if s.faults.id != nil {
-		id = s.faults.id()
+	if s.faults.ID != nil {
+		id = s.faults.ID()
 	}
-	if s.faults.created != nil {
-		created = s.faults.created(s.clock)
+	if s.faults.Created != nil {
+		created = s.faults.Created(s.clock)
 	}
 	total := int64(0)
 	var items []any
 	stock := func() bool {
 		for _, it := range in.Items {
-			for range max(1, s.faults.nPlusOne) {
+			for range max(1, s.faults.NPlusOne) {
 				if status, _ := s.call("GET", "http://inventory:8080/v1/stock/"+it.SKU, nil); status != 200 {
 					return false
 				}
@@ -219,27 +223,27 @@ func (s *shop) create(q *traffic.Request) (int, map[string]any) {
 		return true
 	}
 	for _, it := range in.Items {
-		if s.faults.fails != nil && s.faults.fails(it.SKU) {
+		if s.faults.Fails != nil && s.faults.Fails(it.SKU) {
 			return 500, map[string]any{"error": "internal"}
 		}
 		total += it.Quantity * 1000
 		items = append(items, map[string]any{"sku": it.SKU, "quantity": it.Quantity})
 	}
 	order := map[string]any{"id": id, "created_at": created, "total": total, "items": items, "state": "new", "currency": "EUR"}
-	if s.faults.newHost {
+	if s.faults.NewHost {
 		s.call("POST", "https://fraud.example/v1/score", map[string]any{"total": total})
 	}
-	if !s.faults.reorder && !stock() {
+	if !s.faults.Reorder && !stock() {
 		return 502, map[string]any{"error": "inventory"}
 	}
-	if !s.faults.lostCall {
-		status, paid := s.call("POST", "https://api.payments.example/v1/charges", map[string]any{"order_id": id, "amount": total + s.faults.amount})
+	if !s.faults.LostCall {
+		status, paid := s.call("POST", "https://api.payments.example/v1/charges", map[string]any{"order_id": id, "amount": total + s.faults.Amount})
 		if status != 200 {
 			return 502, map[string]any{"error": "payments"}
 		}
 		order["payment_id"], order["state"] = paid["payment_id"], "paid"
 	}
-	if s.faults.reorder && !stock() {
+	if s.faults.Reorder && !stock() {
 		return 502, map[string]any{"error": "inventory"}
 	}
 	s.orders[id] = order
@@ -256,7 +260,7 @@ func (s *shop) list() map[string]any {
 	for _, id := range ids {
 		list = append(list, map[string]any{"id": id, "total": s.orders[id]["total"]})
 	}
-	if s.faults.batch {
+	if s.faults.Batch {
 		for i := range 5 {
 			s.call("GET", fmt.Sprintf("http://inventory:8080/v1/stock/SKU-%03d", i), nil)
 		}
@@ -266,24 +270,24 @@ func (s *shop) list() map[string]any {
 	return map[string]any{"orders": list, "count": len(list)}
 }
 
-// world is a recording and the passes over it.
-type world struct{ recorded []*traffic.Exchange }
+// World is a recording, of which passes are made.
+type World struct{ Recorded []*traffic.Exchange }
 
-// record makes the snapshot: orders are created, read and listed.
-func record() world {
+// Record makes the snapshot: orders are created, read and listed.
+func Record() World {
 	s := &shop{rng: rand.New(rand.NewPCG(1, 1)), clock: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC), orders: map[string]map[string]any{}}
-	var w world
+	var w World
 	var ids []string
 	ask := func(method, target, body string) *traffic.Exchange {
 		h := traffic.Header{{Name: "Content-Type", Value: "application/json"}}
 		x := &traffic.Exchange{
-			ID: fmt.Sprintf("in-%04d", len(w.recorded)), Direction: traffic.Inbound, Start: s.tick(),
+			ID: fmt.Sprintf("in-%04d", len(w.Recorded)), Direction: traffic.Inbound, Start: s.tick(),
 			Request: traffic.Request{Method: method, Scheme: "http", Authority: "shop", Target: target, Header: h, Body: traffic.NewBody([]byte(body), h)},
 		}
 		x.Lane = traffic.Lane(x.ID)
 		s.lane = x.ID
 		x.Response = s.serve(&x.Request)
-		w.recorded = append(w.recorded, x)
+		w.Recorded = append(w.Recorded, x)
 		return x
 	}
 	for i := range 12 {
@@ -300,25 +304,25 @@ func record() world {
 			ask("GET", "/v1/orders/"+ids[i/2], "")
 		}
 	}
-	w.recorded = append(w.recorded, s.calls...)
+	w.Recorded = append(w.Recorded, s.calls...)
 	return w
 }
 
-// pass replays the recording against a fresh service, with ids of orders
+// Pass replays the recording against a fresh service, with ids of orders
 // rewritten as they are learned.
-func (w world) pass(arm string, seed uint64, f faults) analysis.Observation {
+func (w World) Pass(arm string, seed uint64, f Faults) analysis.Observation {
 	s := &shop{
 		rng: rand.New(rand.NewPCG(seed, 7)), clock: time.Date(2026, 11, 23, 8, 0, int(seed), 0, time.UTC),
 		orders: map[string]map[string]any{}, faults: f, used: map[string]bool{},
 	}
-	for _, x := range w.recorded {
+	for _, x := range w.Recorded {
 		if x.Direction == traffic.Outbound {
 			s.mock = append(s.mock, x)
 		}
 	}
 	bindings := map[string]string{}
 	o := analysis.Observation{Complete: true}
-	for i, r := range w.recorded {
+	for i, r := range w.Recorded {
 		if r.Direction != traffic.Inbound {
 			continue
 		}
@@ -328,12 +332,12 @@ func (w world) pass(arm string, seed uint64, f faults) analysis.Observation {
 			x.Request.Target = strings.ReplaceAll(x.Request.Target, from, to)
 		}
 		s.lane = r.ID
-		if f.crashAt > 0 && i >= f.crashAt {
+		if f.CrashAt > 0 && i >= f.CrashAt {
 			x.Failure = traffic.FailureReset
-			if i == f.crashAt {
+			if i == f.CrashAt {
 				o.Crashes = append(o.Crashes, analysis.Crash{At: x.Start, Recorded: r.ID, Reason: "exit code 2", Log: "starting\npanic: index out of range"})
-				if f.crashUnseen {
-					o.Crashes[0].At, o.Crashes[0].Recorded = time.Time{}, w.recorded[len(w.recorded)-len(s.mock)-1].ID
+				if f.CrashUnseen {
+					o.Crashes[0].At, o.Crashes[0].Recorded = time.Time{}, w.Recorded[len(w.Recorded)-len(s.mock)-1].ID
 				}
 			} else {
 				x.Failure = traffic.FailureRefused
@@ -356,29 +360,9 @@ func (w world) pass(arm string, seed uint64, f faults) analysis.Observation {
 	return o
 }
 
-// judge runs the whole analysis with the given faults in head.
-func (w world) judge(t *testing.T, f faults) analysis.Result {
-	t.Helper()
-	in := analysis.Input{Recorded: w.recorded, Base: w.pass("base", 11, faults{}), Control: w.pass("control", 12, faults{}), Head: w.pass("head", 13, f)}
-	return analysis.Run(in, analysis.Options{})
-}
-
-// summary writes findings as "kind change endpoint [call] address count/of".
-func summary(findings []analysis.Finding) []string {
-	var out []string
-	for _, f := range findings {
-		parts := []string{string(f.Kind), string(f.Change), f.Endpoint}
-		if f.Call != "" {
-			parts = append(parts, "["+f.Call+"]")
-		}
-		if f.Address != "" {
-			parts = append(parts, f.Address)
-		}
-		parts = append(parts, fmt.Sprintf("%d/%d", f.Count, f.Of))
-		if f.Cause != analysis.CauseHead {
-			parts = append(parts, "cause:"+string(f.Cause))
-		}
-		out = append(out, strings.Join(parts, " "))
+// Input replays base twice and head with faults, as a run does.
+func (w World) Input(base, control, head uint64, f Faults) analysis.Input {
+	return analysis.Input{
+		Recorded: w.Recorded, Base: w.Pass("base", base, Faults{}), Control: w.Pass("control", control, Faults{}), Head: w.Pass("head", head, f),
 	}
-	return out
 }
