@@ -119,8 +119,14 @@ func pipelineOptions(s Surroundings, p *project, forge *forge) (pipeline.Options
 			return pipeline.Options{}, err
 		}
 	}
+	// Nobody needs the key again: the pseudonyms of a report are only compared
+	// with each other.
+	redactKey := make([]byte, 32)
+	if _, err := rand.Read(redactKey); err != nil {
+		return pipeline.Options{}, fmt.Errorf("draw a key for pseudonyms: %w", err)
+	}
 	opts, err := p.Pipeline(config.Place{
-		Dir: p.dir, TempDir: tempDir(s), Environ: s.Environ, Now: time.Now,
+		Dir: p.dir, TempDir: tempDir(s), Environ: s.Environ, Getenv: s.env, Now: time.Now, RedactKey: redactKey,
 	})
 	if err != nil {
 		return pipeline.Options{}, err

@@ -64,6 +64,8 @@ type Place struct {
 	Environ []string
 	Getenv  func(string) string
 	Now     func() time.Time
+	// RedactKey makes the pseudonyms of this run; see [redact.Options].
+	RedactKey []byte
 }
 
 // Pipeline are the options of a whole run. The snapshot, the service's name and
@@ -85,7 +87,12 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	if err != nil {
 		return pipeline.Options{}, err
 	}
+	redactor, err := redact.New(c.RedactOptions(at.RedactKey))
+	if err != nil {
+		return pipeline.Options{}, c.Mistake("redact", "%v", err)
+	}
 	o := pipeline.Options{
+		Redactor: redactor,
 		Snapshot: c.Snapshot, Dir: at.Dir, BaseRef: c.BaseRef, TempDir: at.TempDir, LogDir: filepath.Join(c.OutputDir, "logs"),
 		Build:     pipeline.Build{Command: c.Build.Command, Dir: c.Build.Dir},
 		Replay:    replay.Options{Concurrency: c.Replay.Concurrency, Timeout: time.Duration(c.Replay.Timeout), Router: router},

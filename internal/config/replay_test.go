@@ -33,7 +33,7 @@ func TestReplayExamples(t *testing.T) {
 			t.Errorf("%v in\n%s", err, text)
 			continue
 		}
-		o, err := c.Pipeline(config.Place{Dir: t.TempDir(), Now: time.Now, Getenv: func(string) string { return "secret" }})
+		o, err := c.Pipeline(config.Place{RedactKey: make([]byte, 32), Dir: t.TempDir(), Now: time.Now, Getenv: func(string) string { return "secret" }})
 		if err != nil {
 			t.Errorf("%v in\n%s", err, text)
 			continue

@@ -61,6 +61,27 @@ func dying(next http.Handler) http.Handler {
 	}
 }
 
+// TestReportHidesWhatTheServiceKnows changes personal data that the service
+// holds itself, so that no recorder ever saw it: the report must show that
+// names changed, and no name. Every run of these tests looks for names; this
+// one has them right where the findings are.
+func TestReportHidesWhatTheServiceKnows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the service")
+	}
+	repository := newRepository(t)
+	edit(t, filepath.Join(repository, "examples", "shop", "internal", "api", "orders.go"),
+		"Customer:  customer{Name: o.Customer.Name,", "Customer:  customer{Name: o.Customer.Name + \" Senior\",")
+	edit(t, filepath.Join(repository, "examples", "shop", "internal", "api", "me.go"), "Email:  c.Email", "Email:  c.Email + \".example.com\"")
+	command(t, repository, "git", "commit", "-qam", "Change names and addresses")
+	document, code := run(t, repository, "--latency-off")
+	check(t, document, code, []expectation{
+		{Kind: analysis.KindResponse, Change: analysis.ChangeValue, Endpoint: "GET /v1/orders/{id}", Address: "response.body.customer.name"},
+		{Kind: analysis.KindResponse, Change: analysis.ChangeValue, Endpoint: "POST /v1/orders", Address: "response.body.customer.name"},
+		{Kind: analysis.KindResponse, Change: analysis.ChangeValue, Endpoint: "GET /v1/me", Address: "response.body.email"},
+	})
+}
+
 // edit replaces a text that occurs once.
 func edit(t *testing.T, path, old, new string) {
 	t.Helper()

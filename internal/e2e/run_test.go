@@ -99,9 +99,15 @@ func run(t *testing.T, repository string, args ...string) (*report.Document, int
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"report.md", "report.html", "junit.xml"} {
-		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", name, err)
+	for _, name := range []string{"report.json", "report.md", "report.html", "junit.xml"} {
+		text, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil || len(text) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+		}
+		for _, value := range personalValues(t) {
+			if strings.Contains(string(text), value) {
+				t.Errorf("%s holds %q", name, value)
+			}
 		}
 	}
 	if t.Failed() || document.Verdict == analysis.Error {

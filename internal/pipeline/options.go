@@ -12,6 +12,7 @@ import (
 	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/process"
 	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/transform"
 )
 
@@ -35,11 +36,22 @@ type Options struct {
 	Mock      mock.Options
 	Analysis  analysis.Options
 	Latency   Latency
+	// Redactor replaces personal data in what the arms were seen to do, before
+	// anything of it can get into a report.
+	Redactor Redactor
 
 	Seed    int64
 	Keep    Keep
 	Environ []string
 	Now     func() time.Time
+}
+
+// Redactor makes exchanges and words safe to show. It must give equal values
+// equal pseudonyms for the whole run, so that the arms still compare.
+// *redact.Redactor satisfies it.
+type Redactor interface {
+	Redact(x *traffic.Exchange) ([]traffic.Redaction, error)
+	Text(s string) string
 }
 
 // Build says how one version is made.
@@ -72,6 +84,8 @@ func (o Options) Validate() error {
 	switch {
 	case (o.Process == nil) == (o.Cluster == nil):
 		return errors.New("a run has exactly one target")
+	case o.Redactor == nil:
+		return errors.New("a run needs a redactor, or its report could show personal data")
 	case o.Now == nil:
 		return errors.New("a run needs a clock")
 	case o.Latency.MinRounds > o.Latency.MaxRounds:

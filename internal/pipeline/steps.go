@@ -197,9 +197,10 @@ func (r *run) replay(arm Arm) step {
 		if used, err := r.target.resources(ctx, arm); err == nil {
 			seen.used = &used
 		}
-		seen.complete = err == nil && callsErr == nil
+		hideErr := seen.hide(r.options.Redactor)
+		seen.complete = err == nil && callsErr == nil && hideErr == nil
 		r.progress.Note("%s: %d requests, %d calls to dependencies", arm, len(seen.inbound), len(calls.calls))
-		return errors.Join(err, callsErr)
+		return errors.Join(err, callsErr, hideErr)
 	}
 }
 
