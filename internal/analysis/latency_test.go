@@ -205,3 +205,56 @@ func TestConfirm(t *testing.T) {
 		})
 	}
 }
+
+// More calls make an endpoint slower and fewer make it faster; that is no news
+// beside the calls. Speed in the other direction, or that fails the check, is.
+func TestSpeedFollowsFromCalls(t *testing.T) {
+	w := miniature.Record()
+	rounds := func(factor float64) []analysis.Round {
+		out := measured(1, 12, 12, 60, factor, false)
+		for _, r := range out {
+			for i := range r.HeadVsBase {
+				if r.HeadVsBase[i].Endpoint == "GET /v1/e00" {
+					r.HeadVsBase[i].Endpoint = "POST /v1/orders"
+				}
+			}
+			for i := range r.ControlVsBase {
+				if r.ControlVsBase[i].Endpoint == "GET /v1/e00" {
+					r.ControlVsBase[i].Endpoint = "POST /v1/orders"
+				}
+			}
+		}
+		return out
+	}
+	for _, row := range []struct {
+		reason string
+		faults miniature.Faults
+		factor float64
+		failOn []string
+		alone  int // latency findings
+	}{
+		{"a lost call saves its time", miniature.Faults{LostCall: true}, 0.75, nil, 0},
+		{"a lost call makes nothing slower", miniature.Faults{LostCall: true}, 1.25, nil, 1},
+		{"repeated calls take time", miniature.Faults{NPlusOne: 3}, 1.25, nil, 0},
+		{"a new call takes time", miniature.Faults{NewHost: true}, 1.25, nil, 0},
+		{"no call changed", miniature.Faults{}, 1.25, nil, 1},
+		{"whoever fails on latency wants to see it", miniature.Faults{NPlusOne: 3}, 1.25, []string{"latency", "outbound"}, 1},
+	} {
+		in := analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, miniature.Faults{}), Control: w.Pass("control", 12, miniature.Faults{}), Head: w.Pass("head", 13, row.faults)}
+		in.Rounds = rounds(row.factor)
+		alone, followed := 0, 0
+		for _, f := range analysis.Run(in, analysis.Options{FailOn: row.failOn}).Findings {
+			if f.Kind == analysis.KindLatency {
+				alone++
+			}
+			for _, c := range f.Consequences {
+				if c.Change == analysis.ChangeSlower || c.Change == analysis.ChangeFaster {
+					followed++
+				}
+			}
+		}
+		if alone != row.alone || followed != 1-row.alone {
+			t.Errorf("%s: %d findings and %d consequences of speed, want %d and %d", row.reason, alone, followed, row.alone, 1-row.alone)
+		}
+	}
+}

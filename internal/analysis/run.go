@@ -35,7 +35,7 @@ func Run(in Input, opts Options) Result {
 		result.Findings, result.Stale = append(result.Findings, *f), share
 	}
 	result.Endpoints, result.Latency = r.latency()
-	result.Findings = append(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall)...)
+	result.Findings = append(result.Findings, r.unexplained(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall))...)
 	result.Findings = append(result.Findings, r.resourceFindings()...)
 	r.gate(result.Findings)
 	result.Warnings = append(r.accept(result.Findings), r.ruleWarnings()...)

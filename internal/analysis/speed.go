@@ -34,6 +34,36 @@ func (r *run) speedFindings(endpoints []Endpoint, overall Quantile) []Finding {
 	return out
 }
 
+// unexplained returns the changes of speed that stand on their own. An endpoint
+// that makes more calls is slower and one that makes fewer is faster: there the
+// speed is a consequence of the calls, unless speed fails the check by itself.
+func (r *run) unexplained(findings, speed []Finding) []Finding {
+	if slices.Contains(r.opts.FailOn, string(KindLatency)) {
+		return speed
+	}
+	explains := func(f, s Finding) bool {
+		if f.Kind != KindOutbound || f.Cause != CauseHead || f.Endpoint != s.Endpoint {
+			return false
+		}
+		if s.Change == ChangeFaster {
+			return f.Change == ChangeMissingCall
+		}
+		return f.Change == ChangeNewCall || f.Change == ChangeRepeatedCall
+	}
+	var out []Finding
+	for _, s := range speed {
+		i := slices.IndexFunc(findings, func(f Finding) bool { return explains(f, s) })
+		if i < 0 {
+			out = append(out, s)
+			continue
+		}
+		findings[i].Consequences = append(findings[i].Consequences, Consequence{
+			Endpoint: s.Endpoint, Address: s.Address, Change: s.Change, Count: s.Count,
+		})
+	}
+	return out
+}
+
 func (r *run) speedFinding(endpoint, quantile string, requests int, q Quantile) Finding {
 	f := Finding{
 		Kind: KindLatency, Cause: CauseHead, Endpoint: endpoint, Address: "latency." + quantile, Change: ChangeSlower,
