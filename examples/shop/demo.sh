@@ -11,7 +11,7 @@ reprise=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
 shift 2
-[ $# -gt 0 ] || set -- type-changed error-on-input changed-argument slower-25
+[ $# -gt 0 ] || set -- type-changed lost-call n-plus-one slower-25
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -11,12 +11,10 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// expectation is what one line of a patch says of the report. "# expect:"
-// demands a finding with cause head that has these fields, "# may:" allows one:
-// a consequence that shows only where it can be measured. Address and Call may
-// be empty, which demands nothing of them.
+// expectation is what one "# expect:" line of a patch demands of the report: a
+// finding with cause head that has these fields. Address and Call may be empty,
+// which demands nothing of them.
 type expectation struct {
-	Optional bool
 	Kind     analysis.Kind
 	Change   analysis.Change
 	Endpoint string
@@ -56,8 +54,8 @@ func parseExpectations(patch string) ([]expectation, error) {
 	var list []expectation
 	lines, none := 0, false
 	for line := range strings.Lines(head) {
-		verb, text, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "# "), ": ")
-		if verb != "expect" && verb != "may" {
+		text, ok := strings.CutPrefix(strings.TrimSpace(line), "# expect: ")
+		if !ok {
 			continue
 		}
 		lines++
@@ -69,7 +67,6 @@ func parseExpectations(patch string) ([]expectation, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", text, err)
 		}
-		e.Optional = verb == "may"
 		list = append(list, e)
 	}
 	if lines == 0 || none && lines > 1 {
@@ -136,14 +133,6 @@ func TestParseExpectations(t *testing.T) {
 			reason: "values with and without quotes, in any order",
 			head:   "# expect: endpoint=\"GET /v1/orders\" kind=response change=status address=response.status",
 			want:   []expectation{{Kind: "response", Change: "status", Endpoint: "GET /v1/orders", Address: "response.status"}},
-		},
-		{
-			reason: "a finding that need not be there",
-			head:   "# expect: kind=latency change=slower endpoint=\"GET /\"\n# may: kind=latency change=faster endpoint=\"GET /x\"",
-			want: []expectation{
-				{Kind: "latency", Change: "slower", Endpoint: "GET /"},
-				{Kind: "latency", Change: "faster", Endpoint: "GET /x", Optional: true},
-			},
 		},
 		{reason: "no line at all would pass anything", head: "# words", wrong: true},
 		{reason: "none contradicts a second line", head: "# expect: none\n# expect: kind=latency change=slower endpoint=\"GET /\"", wrong: true},

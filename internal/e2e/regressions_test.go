@@ -23,7 +23,7 @@ type regression struct {
 
 // slows reports whether the report must show a change of latency.
 func (r regression) slows() bool {
-	return slices.ContainsFunc(r.expect, func(e expectation) bool { return e.Kind == analysis.KindLatency && !e.Optional })
+	return slices.ContainsFunc(r.expect, func(e expectation) bool { return e.Kind == analysis.KindLatency })
 }
 
 // regressions reads all patches.

@@ -170,9 +170,7 @@ func check(t *testing.T, d *report.Document, code int, expect []expectation) {
 		left = slices.Delete(left, i, i+1)
 	}
 	for _, e := range left {
-		if !e.Optional {
-			t.Errorf("missing: %s", e)
-		}
+		t.Errorf("missing: %s", e)
 	}
 	wantCode, wantVerdict := 0, analysis.Pass
 	if slices.ContainsFunc(expect, func(e expectation) bool { return e.Kind != analysis.KindLatency }) {
