@@ -30,12 +30,17 @@ func pack(src, dst string) (Manifest, error) {
 		return Manifest{}, err
 	}
 	defer r.Close()
+	return packTo(dst, r.Manifest(), r.tier.all)
+}
+
+// packTo makes the packed file dst from what all yields.
+func packTo(dst string, m Manifest, all tierFunc) (Manifest, error) {
 	partial := partialPath(dst)
 	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return Manifest{}, err
 	}
-	m, err := packAll(r, f)
+	err = packAll(f, &m, all)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = publish(partial, dst, false)
 	}
@@ -45,25 +50,22 @@ func pack(src, dst string) (Manifest, error) {
 	return m, nil
 }
 
-func packAll(r *Reader, f *os.File) (Manifest, error) {
+func packAll(f *os.File, m *Manifest, all tierFunc) error {
 	p, err := newPacker(f)
 	if err != nil {
-		return Manifest{}, err
+		return err
 	}
-	r.tier.all(func(x *traffic.Exchange, rt route, readErr error) bool {
-		if err = readErr; err == nil {
-			_, err = p.add(x, rt)
-		}
-		return err == nil
+	err = each(all, func(x *traffic.Exchange, r route) error {
+		_, err := p.add(x, r)
+		return err
 	})
 	if err != nil {
-		return Manifest{}, err
+		return err
 	}
 	if _, err := p.flush(); err != nil {
-		return Manifest{}, err
+		return err
 	}
-	m := r.Manifest()
-	return m, p.finish(&m, p.sorted())
+	return p.finish(m, p.sorted())
 }
 
 // Unpack writes the snapshot at src, of either tier, as a directory to dst.

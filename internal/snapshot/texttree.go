@@ -30,13 +30,13 @@ type textTree struct {
 
 // writeText makes the directory dst from what all yields, and completes m with
 // its files and digest. Nothing stands at dst until everything does.
-func writeText(dst string, replace bool, m *Manifest, all func(func(*traffic.Exchange, route, error) bool)) error {
+func writeText(dst string, replace bool, m *Manifest, all tierFunc) error {
 	temp, err := os.MkdirTemp(filepath.Dir(dst), "."+filepath.Base(dst)+".text-")
 	if err != nil {
 		return err
 	}
 	t := &textTree{dir: temp, inline: cmp.Or(m.InlineLimit, defaultInline), blobs: map[string]bool{}, routes: map[string]*routeFileWriter{}}
-	err = t.addAll(all)
+	err = each(all, t.add)
 	err = errors.Join(err, t.closeRoutes())
 	if err == nil {
 		err = t.finish(m)
@@ -48,16 +48,6 @@ func writeText(dst string, replace bool, m *Manifest, all func(func(*traffic.Exc
 		return errors.Join(err, os.RemoveAll(temp))
 	}
 	return nil
-}
-
-func (t *textTree) addAll(all func(func(*traffic.Exchange, route, error) bool)) (err error) {
-	all(func(x *traffic.Exchange, r route, readErr error) bool {
-		if err = readErr; err == nil {
-			err = t.add(x, r)
-		}
-		return err == nil
-	})
-	return err
 }
 
 func (t *textTree) add(x *traffic.Exchange, r route) error {
