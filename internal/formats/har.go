@@ -149,12 +149,27 @@ func readHAREntry(s *source, at place, e *harEntry) error {
 		x.Response.Trailer = harFields(e.Reprise.ResponseTrailer)
 	}
 	x.Incomplete = append(x.Incomplete, incomplete...)
-	if len(e.Messages) > 0 {
-		if err := s.note(at, "%d WebSocket messages are left out", len(e.Messages)); err != nil {
-			return err
-		}
+	if len(e.Messages) > 0 && x.Response.Status == 101 {
+		client, server := wsBodies(harMessages(e.Messages))
+		x.Request.Body, x.Response.Body = traffic.NewBody(client, nil), traffic.NewBody(server, nil)
 	}
 	return s.emit(x)
+}
+
+// harMessages reads the messages of a WebSocket as Chrome and mitmproxy list
+// them: binary ones in base64.
+func harMessages(list []harMessage) []wsMessage {
+	var messages []wsMessage
+	for _, m := range list {
+		data := []byte(m.Data)
+		if m.Opcode == 2 {
+			if plain, err := base64.StdEncoding.DecodeString(m.Data); err == nil {
+				data = plain
+			}
+		}
+		messages = append(messages, wsMessage{m.Type == "send", byte(m.Opcode), data})
+	}
+	return messages
 }
 
 // ms converts milliseconds; HAR writes -1 for what does not apply.

@@ -51,7 +51,7 @@ func TestHAREntries(t *testing.T) {
 		{"no time", `{"startedDateTime":"yesterday"}`, "", "startedDateTime is not"},
 		{"a wrong type", `{"startedDateTime":7}`, "", "startedDateTime is not of the right type"},
 		{"bad base64", entry(get, `"status":200,"content":{"text":"%%","encoding":"base64"}`), "", "is not base64"},
-		{"WebSocket messages", strings.TrimSuffix(entry(`"method":"GET","url":"wss://a/ws"`, `"status":101`), "}") + `,"_webSocketMessages":[{"type":"send","data":"x"}]}`, "inbound GET https://a/ws -> 101 ", "1 WebSocket messages are left out"},
+		{"WebSocket messages", strings.TrimSuffix(entry(`"method":"GET","url":"wss://a/ws"`, `"status":101`), "}") + `,"_webSocketMessages":[{"type":"send","opcode":1,"data":"hi"},{"type":"receive","opcode":2,"data":"AAE="}]}`, `inbound GET https://a/ws "\x81\x82\x00\x00\x00\x00hi" -> 101 "\x82\x02\x00\x01" `, ""},
 	}
 	for _, test := range tests {
 		good := entry(`"method":"GET","url":"http://good/"`, ok)
@@ -118,6 +118,22 @@ func TestHARRoundTrip(t *testing.T) {
 		a, b := all[i], again[i]
 		if !a.Start.Equal(b.Start) || a.FirstByte != b.FirstByte || a.Origin.Connection != b.Origin.Connection || cmp.Diff(a.Request.Trailer, b.Request.Trailer) != "" {
 			t.Errorf("%s: %v %v %s became %v %v %s", a.ID, a.Start, a.FirstByte, a.Origin.Connection, b.Start, b.FirstByte, b.Origin.Connection)
+		}
+	}
+}
+
+func TestWebSocketFramesOfAllLengths(t *testing.T) {
+	for _, n := range []int{0, 125, 126, 65535, 65536} {
+		_, server := wsBodies([]wsMessage{{opcode: 1, data: bytes.Repeat([]byte("x"), n)}})
+		header := 2
+		switch {
+		case n >= 1<<16:
+			header = 10
+		case n >= 126:
+			header = 4
+		}
+		if len(server) != header+n {
+			t.Errorf("%d bytes became %d", n, len(server))
 		}
 	}
 }

@@ -114,14 +114,28 @@ func readFlow(s *source, at place, flow tnetDict) error {
 	} else {
 		x.Failure = flowFailure(flow.dict("error").text("msg"))
 	}
-	if ws := flow.dict("websocket"); ws != nil {
-		if messages, _ := ws["messages"].([]any); len(messages) > 0 {
-			if err := s.note(at, "%d WebSocket messages are left out", len(messages)); err != nil {
-				return err
-			}
-		}
+	if ws := flow.dict("websocket"); ws != nil && x.Response != nil {
+		client, server := wsBodies(flowMessages(ws))
+		x.Request.Body, x.Response.Body = traffic.NewBody(client, nil), traffic.NewBody(server, nil)
 	}
 	return s.emit(x)
+}
+
+// flowMessages reads [opcode, from client, content, time, …] lists.
+func flowMessages(ws tnetDict) []wsMessage {
+	list, _ := ws["messages"].([]any)
+	var messages []wsMessage
+	for _, item := range list {
+		fields, _ := item.([]any)
+		if len(fields) < 3 {
+			continue
+		}
+		opcode, _ := fields[0].(int64)
+		fromClient, _ := fields[1].(bool)
+		data := tnetDict{"content": fields[2]}.bytes("content")
+		messages = append(messages, wsMessage{fromClient, byte(opcode), data})
+	}
+	return messages
 }
 
 func flowResponse(x *traffic.Exchange, response tnetDict) error {
