@@ -14,6 +14,8 @@ const ellipsis = "…"
 // zero-width and other format characters, private use and invalid encodings.
 func hidden(r rune) bool {
 	switch {
+	case r >= ' ' && r <= '~': // most of what is ever shown
+		return false
 	case r == utf8.RuneError, unicode.Is(unicode.C, r) && r != '\n' && r != '\t':
 		return true
 	case r == '\u2028', r == '\u2029': // line breaks to some readers
