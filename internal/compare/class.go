@@ -144,7 +144,7 @@ func (c Class) Holds(v string) bool {
 	switch c.kind {
 	case classUUID:
 		version, ok := uuidVersion(v)
-		return ok && (c.name == "" || c.name == version)
+		return ok && (c.name == "" || c.name == version) && alphabetOf(v)&^c.alphabet == 0
 	case classULID:
 		return ulidPattern.MatchString(v)
 	case classObjectID:

@@ -21,7 +21,8 @@ func uuidVersion(v string) (string, bool) {
 	return m[1], true
 }
 
-// uuidClass is the class of UUIDs, with the version where all have one.
+// uuidClass is the class of UUIDs, with the version where all have one, and in
+// the spelling that was seen.
 func uuidClass(values []string) Class {
 	c := Class{kind: classUUID}
 	for i, v := range values {
@@ -29,11 +30,15 @@ func uuidClass(values []string) Class {
 		if !ok {
 			return Class{}
 		}
+		c.alphabet |= alphabetOf(v) | digit
 		if i == 0 {
 			c.name = version
 		} else if c.name != version {
 			c.name = ""
 		}
+	}
+	if c.alphabet&(lower|upper) == 0 {
+		c.alphabet |= lower | upper // only digits so far; either spelling may come
 	}
 	return c
 }

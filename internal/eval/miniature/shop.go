@@ -40,6 +40,8 @@ type shop struct {
 type Faults struct {
 	Body     func(endpoint string, body map[string]any) // changes an answer
 	Header   func(endpoint string, h *traffic.Header)
+	Answer   func(endpoint string, r *traffic.Response) // the last word on an answer
+	Call     func(q *traffic.Request)                   // changes a call to a dependency
 	Fails    func(sku string) bool // a 500 for an input
 	LostCall bool                  // payments is no longer called
 	NPlusOne int                   // stock is asked for so many times
@@ -86,6 +88,9 @@ func (s *shop) call(method, url string, body map[string]any) (int, map[string]an
 		ID: fmt.Sprintf("out-%04d", s.serial), Direction: traffic.Outbound, Lane: traffic.Lane(s.lane), Start: s.clock,
 		Request: traffic.Request{Method: method, Scheme: scheme, Authority: authority, Target: "/" + target, Header: h, Body: traffic.NewBody(raw, h)},
 		Origin:  traffic.Origin{Certainty: traffic.ByTrace},
+	}
+	if s.faults.Call != nil {
+		s.faults.Call(&x.Request)
 	}
 	s.calls = append(s.calls, x)
 	if s.mock == nil {
@@ -187,7 +192,11 @@ func (s *shop) serve(q *traffic.Request) *traffic.Response {
 	if s.faults.Header != nil {
 		s.faults.Header(endpoint, &h)
 	}
-	return response(status, body, h)
+	r := response(status, body, h)
+	if s.faults.Answer != nil {
+		s.faults.Answer(endpoint, r)
+	}
+	return r
 }
 
 func (s *shop) create(q *traffic.Request) (int, map[string]any) {
