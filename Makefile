@@ -44,6 +44,14 @@ lint: ## formatting, vet, staticcheck, workflows and shell scripts
 bench: build ## speed beside its peers, as ratios; ONLY=mock for one room; writes out/bench.json
 	$(GO) run ./internal/bench -only '$(ONLY)' -out $(OUT)/bench.json
 
+.PHONY: eval
+eval: ## how often the judgement errs: hundreds of sessions, some hours; writes out/eval.json
+	$(GO) run ./internal/eval -out $(OUT)/eval.json
+
+.PHONY: eval-short
+eval-short: ## the same in under four minutes, failing when the figures are far off
+	$(GO) run ./internal/eval -short -out $(OUT)/eval-short.json
+
 .PHONY: golden
 golden: ## rewrite the golden files of the tests
 	$(GO) test ./internal/report/... -update

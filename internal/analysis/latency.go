@@ -237,19 +237,27 @@ func (r *run) measure(rounds []Round) measurement {
 }
 
 // noiseFloor is the share by which base differs from a second instance of
-// itself: the 95 % quantile over endpoints of the size of their shift.
+// itself beyond what the spread of its rounds explains: 95 % of endpoints with a
+// systematic difference of the size estimated lie below it. The estimate takes
+// the expected square of the sampling error away from the square of each shift,
+// because the control has a quarter of the pairs, and its mere imprecision is
+// no reason to overlook a change of head, whose own imprecision is in its test.
 func noiseFloor(control []*timing) float64 {
-	var sizes []float64
+	sum, n := 0.0, 0
 	for _, t := range control {
-		if p50, _ := t.shifts(); len(p50) > 0 {
-			estimate, _ := stats.HodgesLehmann(p50, 0.95)
-			sizes = append(sizes, math.Expm1(math.Abs(estimate)))
+		p50, _ := t.shifts()
+		if len(p50) < minRounds {
+			continue
 		}
+		estimate, ci := stats.HodgesLehmann(p50, 0.95)
+		se := (ci.High - ci.Low) / (2 * 1.96)
+		sum += estimate*estimate - se*se
+		n++
 	}
-	if len(sizes) == 0 {
+	if n == 0 || sum <= 0 {
 		return 0
 	}
-	return stats.Quantile(sizes, 0.95)
+	return math.Expm1(1.96 * math.Sqrt(sum/float64(n)))
 }
 
 // tests counts the tests that the adjustment is for.

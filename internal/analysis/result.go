@@ -205,7 +205,8 @@ type Latency struct {
 	Rounds int   `json:"rounds"`
 	Pairs  int   `json:"pairs"`
 	Seed   int64 `json:"seed"`
-	// NoiseFloor is the share by which base differed from itself.
+	// NoiseFloor is the share by which base differed from itself beyond what
+	// the spread of its rounds explains.
 	NoiseFloor float64 `json:"noise_floor"`
 	// SendLagP50MS and SendLagP99MS are how late requests were sent.
 	SendLagP50MS float64 `json:"send_lag_p50_ms"`

@@ -122,8 +122,8 @@ func (asRecorded) Observe(recorded, live *traffic.Exchange) []traffic.Binding { 
 func (asRecorded) Needs(string) []string                                      { return nil }
 
 // loopback measures three fresh processes, started in random order, with
-// reprise's own engine: paired rounds until they are decided, then the same
-// number of requests one arm after the other.
+// reprise's own engine: paired rounds until they are decided, then requests to
+// one arm after the other.
 func loopback(ctx context.Context, seed uint64, p plan, factor float64, work int) (session, error) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	s := session{slow: endpointName(rng.IntN(p.endpoints)), factor: factor, before: map[string][]float64{}, after: map[string][]float64{}}
@@ -169,26 +169,26 @@ func loopback(ctx context.Context, seed uint64, p plan, factor float64, work int
 		}
 	}
 	requests := 0
-	for k := range p.maxRounds {
+	err = s.measure(p, func(number int) (analysis.Round, error) {
 		main, err := round(0, 2, p.pairs, p.round)
 		if err != nil {
-			return s, err
+			return analysis.Round{}, err
 		}
 		control, err := round(0, 1, max(10, p.pairs/4), p.round/4)
 		if err != nil {
-			return s, err
+			return analysis.Round{}, err
 		}
 		requests += len(main.Pairs)
-		s.rounds = append(s.rounds, analysis.Round{Number: k + 1, HeadVsBase: pairsOf(main), ControlVsBase: pairsOf(control), SendLag: main.SendLag})
-		if done, _ := analysis.Decided(s.rounds, analysis.Options{}); done {
-			break
-		}
+		return analysis.Round{Number: number, HeadVsBase: pairsOf(main), ControlVsBase: pairsOf(control), SendLag: main.SendLag}, nil
+	})
+	if err != nil {
+		return s, err
 	}
 	for _, one := range []struct {
 		arm int
 		to  map[string][]float64
 	}{{0, s.before}, {2, s.after}} {
-		r, err := round(one.arm, one.arm, max(10, requests/p.endpoints/2), 0)
+		r, err := round(one.arm, one.arm, max(10, requests/p.endpoints/p.sequential), 0)
 		if err != nil {
 			return s, err
 		}

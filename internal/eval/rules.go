@@ -26,9 +26,9 @@ var rules = []rule{
 	{"Kayenta's judge, interleaved", kayenta},
 }
 
-// own is what a run would report, confirmation left out.
+// own is what a run would report.
 func own(s session) []string {
-	result := analysis.Run(analysis.Input{Rounds: s.rounds}, analysis.Options{})
+	result := analysis.Run(analysis.Input{Rounds: s.rounds, Confirm: s.confirm}, options)
 	var out []string
 	for _, f := range result.Findings {
 		if f.Change == analysis.ChangeSlower {

@@ -16,7 +16,7 @@ type session struct {
 	slow   string
 	factor float64
 
-	rounds []analysis.Round
+	rounds, confirm []analysis.Round
 	// before and after are what a sequential measurement saw: all requests to
 	// base, then all to head, in ms by endpoint.
 	before, after map[string][]float64
@@ -37,10 +37,46 @@ func (s session) interleaved() (base, head map[string][]float64) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
+// options are those of a run, but for the absolute floor: the endpoints of the
+// experiments take less than the milliseconds that it is made for.
+var options = analysis.Options{Latency: analysis.LatencyOptions{FloorMS: 0.01}}
+
+// confirmRounds is how many fresh rounds a suspicion is confirmed on.
+const confirmRounds = 4
+
+// measure takes rounds until they are decided, and fresh ones when a change is
+// suspected, as a run does.
+func (s *session) measure(p plan, round func(number int) (analysis.Round, error)) error {
+	for k := range p.maxRounds {
+		r, err := round(k + 1)
+		if err != nil {
+			return err
+		}
+		s.rounds = append(s.rounds, r)
+		if done, _ := analysis.Decided(s.rounds, options); done {
+			break
+		}
+	}
+	if len(analysis.Suspects(s.rounds, options)) == 0 {
+		return nil
+	}
+	for k := range confirmRounds {
+		r, err := round(len(s.rounds) + k + 1)
+		if err != nil {
+			return err
+		}
+		s.confirm = append(s.confirm, r)
+	}
+	return nil
+}
+
 // plan is the size of a session.
 type plan struct {
 	endpoints, pairs, maxRounds int
 	round                       time.Duration // least length of a real round
+	// sequential is by how much fewer requests an arm gets, in the measurement
+	// of one arm after the other, than in all rounds; 2 for as many in all.
+	sequential int
 }
 
 func endpointName(i int) string { return fmt.Sprintf("GET /v1/e%02d", i) }
@@ -85,33 +121,31 @@ func synthetic(seed uint64, p plan, factor float64) session {
 		}
 		return base(e)
 	}
-	for k := range p.maxRounds {
-		r := analysis.Round{Number: k + 1}
+	pair := func(e int, f func(int) float64) analysis.Pair {
+		out := analysis.Pair{Endpoint: endpointName(e)}
+		one := func(d *time.Duration, v float64) { *d = time.Duration(m.serve(v) * float64(time.Millisecond)) }
+		if m.rng.IntN(2) == 0 {
+			one(&out.A, base(e))
+			one(&out.B, f(e))
+		} else {
+			one(&out.B, f(e))
+			one(&out.A, base(e))
+		}
+		return out
+	}
+	// The model cannot fail.
+	_ = s.measure(p, func(number int) (analysis.Round, error) {
+		r := analysis.Round{Number: number}
 		for range p.pairs {
 			for e := range p.endpoints {
-				pair := func(f func(int) float64) analysis.Pair {
-					out := analysis.Pair{Endpoint: endpointName(e)}
-					one := func(d *time.Duration, v float64) { *d = time.Duration(m.serve(v) * float64(time.Millisecond)) }
-					if m.rng.IntN(2) == 0 {
-						one(&out.A, base(e))
-						one(&out.B, f(e))
-					} else {
-						one(&out.B, f(e))
-						one(&out.A, base(e))
-					}
-					return out
-				}
-				r.HeadVsBase = append(r.HeadVsBase, pair(head))
+				r.HeadVsBase = append(r.HeadVsBase, pair(e, head))
 				if m.rng.IntN(4) == 0 {
-					r.ControlVsBase = append(r.ControlVsBase, pair(base))
+					r.ControlVsBase = append(r.ControlVsBase, pair(e, base))
 				}
 			}
 		}
-		s.rounds = append(s.rounds, r)
-		if done, _ := analysis.Decided(s.rounds, analysis.Options{}); done {
-			break
-		}
-	}
+		return r, nil
+	})
 	for _, arm := range []struct {
 		to    map[string][]float64
 		speed func(int) float64

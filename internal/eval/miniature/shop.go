@@ -42,12 +42,12 @@ type Faults struct {
 	Header   func(endpoint string, h *traffic.Header)
 	Answer   func(endpoint string, r *traffic.Response) // the last word on an answer
 	Call     func(q *traffic.Request)                   // changes a call to a dependency
-	Fails    func(sku string) bool // a 500 for an input
-	LostCall bool                  // payments is no longer called
-	NPlusOne int                   // stock is asked for so many times
-	Amount   int64                 // added to the amount charged
-	NewHost  bool                  // a call to a host never seen
-	ID       func() string         // ids of orders
+	Fails    func(sku string) bool                      // a 500 for an input
+	LostCall bool                                       // payments is no longer called
+	NPlusOne int                                        // stock is asked for so many times
+	Amount   int64                                      // added to the amount charged
+	NewHost  bool                                       // a call to a host never seen
+	ID       func() string                              // ids of orders
 	Created  func(time.Time) string
 	Reorder  bool // stock is reserved after the charge
 	Batch    bool // stock of all items is asked for one by one on the list
