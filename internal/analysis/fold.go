@@ -134,9 +134,36 @@ func (f *folder) unanswered(g *group, s *sighting) []*group {
 	if g.change == ChangeClass || g.kind == KindOutbound && g.change != ChangeMissingCall && g.change != ChangeReordered {
 		return nil
 	}
-	return f.in(g, s.lane, func(o *group, os *sighting) bool {
-		return o.kind == KindOutbound && o.change != ChangeMissingCall && (os.missed || missed(os.live))
-	})
+	if f.elsewhere(g) {
+		return nil
+	}
+	return f.in(g, s.lane, unansweredCall)
+}
+
+func unansweredCall(g *group, s *sighting) bool {
+	return g.kind == KindOutbound && g.change != ChangeMissingCall && (s.missed || missed(s.live))
+}
+
+// elsewhere reports whether an answer changes its form in the same way on
+// another endpoint, where every call got its answer: then the form changed for
+// a reason of its own, and not because a call failed.
+func (f *folder) elsewhere(g *group) bool {
+	switch g.change {
+	case ChangeType, ChangeMissing, ChangeExtra:
+	default:
+		return false
+	}
+	for _, o := range f.groups {
+		if o == g || o.kind != KindResponse || o.change != g.change || o.address != g.address {
+			continue
+		}
+		for i := range o.sightings {
+			if lane := o.sightings[i].lane; len(f.in(o, lane, unansweredCall)) == 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // sameExchange: another status brings another body, another body brings other

@@ -2,6 +2,7 @@ package analysis_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -218,6 +219,29 @@ func TestSeveralFaultsAtOnce(t *testing.T) {
 	want := []string{
 		"response missing GET /v1/orders/{id} response.body.currency 16/16",
 		"outbound repeated-call POST /v1/orders [GET inventory/v1/stock/{id}] 12/12",
+		"outbound new-call POST /v1/orders [POST fraud.example/v1/score] 12/12",
+	}
+	if diff := summaryDiff(want, got.Findings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A call that fails explains what changes in the answer beside it, but not a
+// type that changes just so on endpoints where every call was answered.
+func TestAFaultOfItsOwnIsNotFolded(t *testing.T) {
+	w := record()
+	got := analysis.Run(input(w, faults{
+		newHost: true,
+		body: func(e string, b map[string]any) {
+			if e == "get" || e == "create" {
+				b["total"] = fmt.Sprint(b["total"])
+			}
+		},
+	}), analysis.Options{})
+	want := []string{
+		"response type GET /v1/orders/{id} response.body.total 16/16",
+		"response type POST /v1/orders response.body.total 12/12",
+		"response type GET /v1/orders response.body.orders[].total 4/4",
 		"outbound new-call POST /v1/orders [POST fraud.example/v1/score] 12/12",
 	}
 	if diff := summaryDiff(want, got.Findings); diff != "" {
