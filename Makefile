@@ -28,7 +28,7 @@ test: ## all tests that need nothing but Go
 
 .PHONY: e2e
 e2e: build ## the tests on kind and under act; needs Docker
-	REPRISE_E2E=1 REPRISE_BIN=$(abspath $(BIN)) $(GO) test -count=1 -timeout 25m -v ./internal/e2e/... ./internal/cluster/... ./internal/deploy/... ./internal/agent/...
+	REPRISE_E2E=1 REPRISE_BIN=$(abspath $(BIN)) $(GO) test -p 1 -count=1 -timeout 25m -v ./internal/e2e/... ./internal/cluster/... ./internal/deploy/... ./internal/agent/...
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, workflows and shell scripts

@@ -128,7 +128,7 @@ func (c *onCluster) start(ctx context.Context) error {
 		return err
 	}
 	made := c.cluster
-	c.r.later(made.Delete)
+	c.r.atOnce(made.Delete)
 	close(c.making)
 	if err := together(ctx, func(ctx context.Context) error {
 		archive := c.agent.Archive()

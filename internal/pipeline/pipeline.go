@@ -106,7 +106,9 @@ func Run(ctx context.Context, o Options, progress Progress) (*Outcome, error) {
 	for _, arm := range arms {
 		r.seen[arm] = &observation{}
 	}
+	stop := context.AfterFunc(ctx, r.hurry)
 	err := r.do(ctx)
+	stop()
 	r.settle(ctx, err)
 	return r.outcome(), err
 }
@@ -136,6 +138,7 @@ type run struct {
 	stages    []Stage
 	notes     []string
 	teardown  []func(context.Context) error
+	urgent    []func(context.Context) error // of those, what a cancelled run begins at once
 }
 
 // do is the recipe.
@@ -231,6 +234,31 @@ func (r *run) later(undo func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.teardown = append(r.teardown, undo)
+}
+
+// atOnce registers what a cancelled run must begin to undo the moment it is
+// cancelled, because it takes most of the time there is. It is undone once
+// more in the end, so it must bear that.
+func (r *run) atOnce(undo func(context.Context) error) {
+	r.later(undo)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.urgent = append(r.urgent, undo)
+}
+
+// hurry runs when the run is cancelled, beside the stages that are unwinding.
+func (r *run) hurry() {
+	if r.options.Keep == KeepAlways {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cancelledTime)
+	defer cancel()
+	r.mu.Lock()
+	urgent := r.urgent
+	r.mu.Unlock()
+	for _, undo := range urgent {
+		_ = undo(ctx) // the end tries again, and tells
+	}
 }
 
 // How long it may take until everything is gone. A cancelled job of GitHub has

@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/report"
+)
+
+// needsKind skips tests that need Docker, a static binary and minutes.
+func needsKind(t *testing.T) {
+	t.Helper()
+	if !everything() {
+		t.Skip("needs Docker and takes minutes; set REPRISE_E2E=1 and REPRISE_BIN, or run make e2e")
+	}
+	if os.Getenv("REPRISE_BIN") == "" {
+		t.Fatal("REPRISE_BIN must name a static build of reprise: the pods run it")
+	}
+}
+
+// TestKind does the whole job on a cluster: the same findings as with local
+// processes, and among them a call that only the cluster's names can show.
+func TestKind(t *testing.T) {
+	needsKind(t)
+	before := dockerState(t)
+	var picked []regression
+	var expect []expectation
+	for _, r := range regressions(t) {
+		if r.name == "type-changed" || r.name == "new-host" {
+			picked = append(picked, r)
+			expect = append(expect, r.expect...)
+		}
+	}
+	document, code := run(t, newRepository(t, picked...), "--target", "kind", "--latency-budget", "20s")
+	check(t, document, code, expect)
+	for arm, account := range document.Mock {
+		if account.Recorded != account.Matched+account.Unused {
+			t.Errorf("%s: recorded %d = matched %d + unused %d does not hold", arm, account.Recorded, account.Matched, account.Unused)
+		}
+		if n := account.Attributed["trace"]; n == 0 {
+			t.Errorf("%s: no call was attributed by its trace: %v", arm, account.Attributed)
+		}
+	}
+	for _, s := range document.Run.Stages {
+		t.Logf("%-24s %6.1f s", s.Name, s.Seconds)
+	}
+	if after := dockerState(t); !slices.Equal(before, after) {
+		t.Errorf("Docker holds other things than before:\nbefore %q\nafter  %q", before, after)
+	}
+}
+
+// TestKindInterrupted stops a run with SIGINT while the cluster is being made,
+// and while requests are measured. It must be gone within 10 s, tell what it
+// knows, and leave nothing.
+func TestKindInterrupted(t *testing.T) {
+	needsKind(t)
+	for _, row := range []struct {
+		name, when string // a line of progress that starts so
+		wait       time.Duration
+		reason     string
+	}{
+		{"creating", "cluster: ", 3 * time.Second, "the node container exists, Kubernetes does not"},
+		{"measuring", "replay on control", 4 * time.Second, "pods, forwardings and rounds are under way"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			before := dockerState(t)
+			repository, out, temp := newRepository(t), filepath.Join(t.TempDir(), "out"), t.TempDir()
+			took, code := interrupt(t, repository, temp, row.when, row.wait,
+				"run", "--config", "examples/shop/reprise.yaml", "--target", "kind", "--base-ref", "main", "--output-dir", out)
+			if took > 10*time.Second {
+				t.Errorf("%s: it took %v to end", row.reason, took)
+			}
+			if code != 130 {
+				t.Errorf("exit code %d, want 130", code)
+			}
+			if after := dockerState(t); !slices.Equal(before, after) {
+				t.Errorf("%s: Docker holds other things than before:\nbefore %q\nafter  %q", row.reason, before, after)
+			}
+			leavesNothing(t, repository, temp)
+			f, err := os.Open(filepath.Join(out, "report.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			document, err := report.ReadJSON(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if document.Verdict != analysis.Error || document.Failure == nil || document.Failure.Class != report.FailureCancelled {
+				t.Errorf("verdict %s, failure %+v", document.Verdict, document.Failure)
+			}
+			if row.name == "measuring" && document.Replayed == 0 {
+				t.Error("what was known is not in the report")
+			}
+			t.Logf("ended %v after the signal", took.Round(100*time.Millisecond))
+		})
+	}
+}
+
+// TestProcessInterrupted is the same without a cluster.
+func TestProcessInterrupted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the service")
+	}
+	repository, temp := newRepository(t), t.TempDir()
+	took, code := interrupt(t, repository, temp, "replay on control", time.Second,
+		"run", "--config", "examples/shop/reprise.yaml", "--target", "process", "--base-ref", "main", "--output-dir", filepath.Join(t.TempDir(), "out"))
+	if took > 10*time.Second || code != 130 {
+		t.Errorf("ended after %v with exit code %d", took, code)
+	}
+	leavesNothing(t, repository, temp)
+}
+
+// interrupt runs reprise until a line of its progress starts with when, waits a
+// little longer, and sends SIGINT. It returns how long the end took from there.
+func interrupt(t *testing.T, dir, temp, when string, wait time.Duration, args ...string) (time.Duration, int) {
+	t.Helper()
+	name := os.Getenv("REPRISE_BIN")
+	if name == "" {
+		name = "reprise"
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, append(environment(t), "TMPDIR="+temp)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	var sent time.Time
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		log.WriteString(lines.Text() + "\n")
+		if sent.IsZero() && strings.HasPrefix(strings.TrimSpace(lines.Text()), when) {
+			time.Sleep(wait)
+			sent = time.Now()
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait() // the exit code is what is wanted
+	if sent.IsZero() {
+		t.Fatalf("it ended before %q:\n%s", when, log.String())
+	}
+	took := time.Since(sent)
+	if t.Failed() || cmd.ProcessState.ExitCode() != 130 {
+		t.Log(log.String())
+	}
+	return took, cmd.ProcessState.ExitCode()
+}
+
+// leavesNothing wants no worktree of the repository but itself, and nothing in
+// the run's parent directory.
+func leavesNothing(t *testing.T, repository, temp string) {
+	t.Helper()
+	if list := command(t, repository, "git", "worktree", "list"); strings.Count(list, "\n") > 1 {
+		t.Errorf("worktrees are left:\n%s", list)
+	}
+	if left, err := filepath.Glob(filepath.Join(temp, "reprise-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range processes {
+		environ, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(environ), "TMPDIR="+temp+"\x00") {
+			line, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+			t.Errorf("process left: %s %q", filepath.Dir(path), line)
+		}
+	}
+}
+
+// dockerState lists what a run could leave with Docker.
+func dockerState(t *testing.T) []string {
+	t.Helper()
+	var state []string
+	for _, args := range [][]string{
+		{"ps", "--all", "--format", "container {{.Names}}"},
+		{"network", "ls", "--format", "network {{.Name}}"},
+		{"volume", "ls", "--format", "volume {{.Name}}"},
+		{"images", "--format", "image {{.Repository}}:{{.Tag}}"},
+	} {
+		state = append(state, strings.Fields(strings.ReplaceAll(command(t, ".", "docker", args...), " ", "="))...)
+	}
+	slices.Sort(state)
+	return state
+}
