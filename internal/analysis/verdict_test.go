@@ -229,10 +229,10 @@ func TestSeveralFaultsAtOnce(t *testing.T) {
 // A call that fails explains what changes in the answer beside it, but not a
 // type that changes just so on endpoints where every call was answered.
 func TestAFaultOfItsOwnIsNotFolded(t *testing.T) {
-	w := record()
-	got := analysis.Run(input(w, faults{
-		newHost: true,
-		body: func(e string, b map[string]any) {
+	w := miniature.Record()
+	got := analysis.Run(input(w, miniature.Faults{
+		NewHost: true,
+		Body: func(e string, b map[string]any) {
 			if e == "get" || e == "create" {
 				b["total"] = fmt.Sprint(b["total"])
 			}
