@@ -168,6 +168,9 @@ func (p *pass) onConnection(id string, lane traffic.Lane) {
 // service's tracer forwarded the trace id.
 func findMark(h traffic.Header) (traffic.Mark, bool) {
 	for _, f := range h {
+		if !carriesTrace(f.Name) {
+			continue
+		}
 		for _, id := range traceIDs(f) {
 			if mark, ok := traffic.ParseMark("00-" + id + "-0000000000000001-00"); ok {
 				return mark, true
@@ -175,6 +178,20 @@ func findMark(h traffic.Header) (traffic.Mark, bool) {
 		}
 	}
 	return datadogMark(h)
+}
+
+// tracing are the fields in which tracers forward a trace id.
+var tracing = [...]string{"traceparent", "baggage", "x-b3-traceid", "b3", "uber-trace-id", "x-amzn-trace-id", "x-cloud-trace-context", "grpc-trace-bin"}
+
+// carriesTrace reports whether a field is one of them. It is asked for every
+// field of every call, and must not allocate.
+func carriesTrace(name string) bool {
+	for _, t := range tracing {
+		if len(t) == len(name) && strings.EqualFold(t, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // traceIDs returns what may be a trace id of 32 hexadecimal digits in a field.
@@ -228,7 +245,11 @@ func traceIDs(f traffic.Field) []string {
 // datadogMark puts a mark together from the two halves that Datadog's tracers
 // write in different fields.
 func datadogMark(h traffic.Header) (traffic.Mark, bool) {
-	low, err := strconv.ParseUint(h.Get("X-Datadog-Trace-Id"), 10, 64)
+	id := h.Get("X-Datadog-Trace-Id")
+	if id == "" {
+		return traffic.Mark{}, false
+	}
+	low, err := strconv.ParseUint(id, 10, 64)
 	if err != nil {
 		return traffic.Mark{}, false
 	}

@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type laneState struct {
 type spent struct {
 	entries []int32
 	again   int // answers given since
+	reason  string
 }
 
 // use is what became of an entry.
@@ -125,6 +127,9 @@ func (ls *laneState) exhausted(c *chains, key uint64) *spent {
 		s = &spent{}
 		for i := c.first(key); i != none; i = c.next[i] {
 			s.entries = append(s.entries, i)
+		}
+		if s.reason = fmt.Sprintf("%d such calls were recorded and all are used", len(s.entries)); len(s.entries) == 1 {
+			s.reason = "one such call was recorded and it is used"
 		}
 		ls.spent[key] = s
 	}

@@ -196,15 +196,11 @@ func (m *Mock) again(ls, owner *laneState, c *call, f found) outcome {
 		s.again++
 	}
 	owner.mu.Unlock()
-	recorded := fmt.Sprintf("%d such calls were recorded and all are used", n)
-	if n == 1 {
-		recorded = "one such call was recorded and it is used"
-	}
 	if policy == RepeatFail {
-		return missed("more calls than recorded: " + recorded)
+		return missed("more calls than recorded: " + s.reason)
 	}
 	ls.count(&ls.extra)
-	return outcome{tier: traffic.TierRepeat, entry: i, reason: recorded + "; repeated by policy " + string(policy)}
+	return outcome{tier: traffic.TierRepeat, entry: i, reason: s.reason}
 }
 
 // elsewhere answers a call that only other lanes made in the recording, if it

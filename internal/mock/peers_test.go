@@ -68,81 +68,65 @@ type peer struct {
 	slow  bool                 // answers so few calls that it takes longer to count them
 }
 
-// BenchmarkPeers compares throughput and processor time of a call with other
-// servers, each on one core, in turn, with wrk on another core:
-//
-//	go test -run '^$' -bench Peers -benchtime 1x ./internal/mock
-//
-// It needs wrk and taskset. nginx is used where it is installed, mountebank and
-// WireMock where REPRISE_PEERS names a directory with their node_modules.
-func BenchmarkPeers(b *testing.B) {
-	for _, program := range []string{"wrk", "taskset"} {
-		if _, err := exec.LookPath(program); err != nil {
-			b.Skipf("%s is not installed", program)
-		}
-	}
-	self, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
+// BenchmarkThroughput compares this server with others, each on one core with
+// wrk on another, by requests a second and by the server's processor time for
+// one, which is the better figure on a busy machine. It needs wrk and taskset.
+// nginx is measured where it is installed, mountebank and WireMock where
+// REPRISE_PEERS names a directory with their node_modules.
+func BenchmarkThroughput(b *testing.B) {
 	modules := os.Getenv("REPRISE_PEERS")
-	reprise := func(stubs int) peer {
-		return peer{
-			name: "reprise, " + strconv.Itoa(stubs) + " calls", stubs: stubs,
-			args: func(string, int) ([]string, error) { return []string{self}, nil },
-			env: func(port int) []string {
-				return []string{fmt.Sprintf("%s=%d %d", serveEnv, port, stubs), "GOMAXPROCS=1"}
-			},
-		}
-	}
-	peers := []peer{reprise(1e2), reprise(1e3), reprise(1e6), nginx(), mountebank(modules), wiremock(modules)}
-	for b.Loop() {
-		measurePeers(b, peers)
+	for _, p := range []peer{ours("reprise", 1e3), nginx(), mountebank(modules), wiremock(modules)} {
+		b.Run(p.name, func(b *testing.B) { p.bench(b) })
 	}
 }
 
-func measurePeers(b *testing.B, peers []peer) {
-	rounds := 5
-	if testing.Short() {
-		rounds = 1
+// BenchmarkFlat compares the server with a million recorded calls with the same
+// server that has a hundred.
+func BenchmarkFlat(b *testing.B) {
+	for _, p := range []peer{ours("reprise", 1e6), ours("hundred", 1e2)} {
+		b.Run(p.name, func(b *testing.B) { p.bench(b) })
 	}
-	rates, costs := map[string][]float64{}, map[string][]float64{}
-	var running []*runningPeer
-	for _, p := range peers {
-		if missing := p.missing(); missing != "" {
-			b.Logf("%s: left out, %s is missing", p.name, missing)
-			continue
-		}
-		r, err := p.start(b.TempDir())
+}
+
+func ours(name string, calls int) peer {
+	return peer{
+		name: name, stubs: calls,
+		args: func(string, int) ([]string, error) {
+			self, err := os.Executable()
+			return []string{self}, err
+		},
+		env: func(port int) []string {
+			return []string{fmt.Sprintf("%s=%d %d", serveEnv, port, calls), "GOMAXPROCS=1"}
+		},
+	}
+}
+
+func (p *peer) bench(b *testing.B) {
+	if missing := p.missing(); missing != "" {
+		b.Skipf("%s is missing", missing)
+	}
+	if testing.Short() && p.stubs > 1e4 {
+		b.Skip("-short")
+	}
+	r, err := p.start(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.stop()
+	if _, _, err := r.measure(); err != nil { // compilers and caches warm up
+		b.Fatal(err)
+	}
+	var rates, costs []float64
+	for b.Loop() {
+		rate, cost, err := r.measure()
 		if err != nil {
-			b.Logf("%s: left out: %v", p.name, err)
-			continue
+			b.Fatal(err)
 		}
-		defer r.stop()
-		if _, _, err := r.measure(); err != nil { // compilers and caches warm up
-			b.Logf("%s: left out: %v", p.name, err)
-			continue
-		}
-		running = append(running, r)
+		rates, costs = append(rates, rate), append(costs, cost)
 	}
-	for range rounds {
-		for _, r := range running {
-			rate, cost, err := r.measure()
-			if err != nil {
-				b.Fatalf("%s: %v", r.name, err)
-			}
-			rates[r.name], costs[r.name] = append(rates[r.name], rate), append(costs[r.name], cost)
-		}
-	}
-	ours := "reprise, 1000 calls"
-	for _, r := range running {
-		rate, cost := median(rates[r.name]), median(costs[r.name])
-		b.Logf("%-24s %10.0f requests/s   %8.1f µs of processor time a call   reprise/peer: %6.2f by rate, %6.2f by time",
-			r.name, rate, cost, median(rates[ours])/rate, cost/median(costs[ours]))
-		unit := strings.NewReplacer(" ", "-", ",", "").Replace(r.name)
-		b.ReportMetric(rate, unit+"/s")
-		b.ReportMetric(cost, unit+"-cpu-µs")
-	}
+	b.ReportMetric(0, "ns/op") // the length of a run says nothing
+	b.ReportMetric(median(rates), "req/s")
+	b.ReportMetric(median(costs), "cpu-µs/req")
 }
 
 func median(v []float64) float64 {
@@ -151,7 +135,7 @@ func median(v []float64) float64 {
 }
 
 func (p *peer) missing() string {
-	for _, need := range p.needs {
+	for _, need := range append([]string{"wrk", "taskset"}, p.needs...) {
 		if _, err := exec.LookPath(need); err != nil {
 			if _, err := os.Stat(need); err != nil {
 				return need
@@ -278,7 +262,7 @@ func processorTime(pid int) (time.Duration, error) {
 func benchBody() string { return string(catalogue(1, 1)[0].Response.Body.Raw) }
 
 func nginx() peer {
-	return peer{name: "nginx, return 200", stubs: 1000, needs: []string{"nginx"}, args: func(dir string, port int) ([]string, error) {
+	return peer{name: "nginx", stubs: 1000, needs: []string{"nginx"}, args: func(dir string, port int) ([]string, error) {
 		conf := fmt.Sprintf("master_process off; daemon off; pid %[1]s/pid; error_log %[1]s/log; events {} http { access_log off; keepalive_requests 100000000; server { listen 127.0.0.1:%[2]d; location / { default_type application/json; return 200 '%[3]s'; } } }", dir, port, benchBody())
 		file := filepath.Join(dir, "nginx.conf")
 		return []string{"nginx", "-p", dir, "-c", file}, os.WriteFile(file, []byte(conf), 0o600)
@@ -287,12 +271,12 @@ func nginx() peer {
 
 func mountebank(modules string) peer {
 	mb := filepath.Join(modules, "node_modules", ".bin", "mb")
-	return peer{name: "mountebank, 1000 stubs", stubs: 1000, slow: true, needs: []string{"node", mb}, args: func(dir string, port int) ([]string, error) {
+	return peer{name: "mountebank", stubs: 1000, slow: true, needs: []string{"node", mb}, args: func(dir string, port int) ([]string, error) {
 		var stubs []any
 		for i := range 1000 {
 			stubs = append(stubs, map[string]any{
 				"predicates": []any{map[string]any{"equals": map[string]any{"method": "GET", "path": "/items/" + strconv.Itoa(i), "query": map[string]string{"view": "full"}}}},
-				"responses":  []any{map[string]any{"is": map[string]any{"headers": map[string]string{"Content-Type": "application/json"}, "body": benchBody()}}},
+				"responses":  []any{map[string]any{"is": map[string]any{"headers": map[string]string{"Content-Type": "application/json", "Connection": "keep-alive"}, "body": benchBody()}}},
 			})
 		}
 		config, err := json.Marshal(map[string]any{"imposters": []any{map[string]any{"port": port, "protocol": "http", "stubs": stubs}}})
@@ -311,7 +295,7 @@ func wiremock(modules string) peer {
 		jar = jars[0]
 	}
 	return peer{
-		name: "WireMock, 1000 stubs", stubs: 1000, slow: true, needs: []string{"java", jar},
+		name: "wiremock", stubs: 1000, slow: true, needs: []string{"java", jar},
 		args: func(dir string, port int) ([]string, error) {
 			return []string{"java", "-jar", jar, "--port", strconv.Itoa(port), "--no-request-journal", "--root-dir", dir, "--disable-banner"}, nil
 		},
