@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,7 +31,7 @@ import (
 // process of its own, pinned to another core, that answers 256 bytes from an
 // event loop and notes when each request arrived. Run them with
 //
-//	go test -run=^$ -bench='MaxRate|SendError' -benchtime=1x -count=5 ./internal/replay
+//	go test -run=^$ -bench='MaxRate|SendError|Trace' -benchtime=1x -count=5 ./internal/replay
 //
 // and read cpu-us/req and the error quantiles; ns/op means nothing here.
 
@@ -340,4 +342,61 @@ func BenchmarkSendError(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkTrace replays ten seconds of random arrivals at their own speed and
+// at ten times it, and compares the gaps between requests at the sink with the
+// recorded ones: the Kolmogorov-Smirnov distance, and by how much the whole took
+// too long.
+func BenchmarkTrace(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var exchanges []*traffic.Exchange
+	var moment time.Duration
+	for i := 0; moment < 10*time.Second; i++ {
+		exchanges = append(exchanges, at(recorded(i, "GET", "/"), moment))
+		moment += time.Duration(rng.ExpFloat64() * float64(5*time.Millisecond))
+	}
+	for _, speed := range []float64{1, 10} {
+		b.Run(fmt.Sprintf("%gx", speed), func(b *testing.B) {
+			sink := startSink(b)
+			e := newEngine(b, exchanges...)
+			p, err := e.Plan(replay.Load{Speed: speed})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for range b.N {
+				sink.arrivals(b)
+				if _, err := e.Drive(context.Background(), replay.Target{Arm: "base", Addr: sink.addr}, p); err != nil {
+					b.Fatal(err)
+				}
+				arrived := sink.arrivals(b)
+				slices.Sort(arrived)
+				var planned, seen []float64
+				for i := 1; i < len(exchanges); i++ {
+					planned = append(planned, exchanges[i].Start.Sub(exchanges[i-1].Start).Seconds()/speed)
+					seen = append(seen, float64(arrived[i]-arrived[i-1])/1e9)
+				}
+				length := exchanges[len(exchanges)-1].Start.Sub(epoch).Seconds() / speed
+				took := float64(arrived[len(arrived)-1]-arrived[0]) / 1e9
+				b.ReportMetric(kolmogorov(planned, seen), "KS")
+				b.ReportMetric(100*(took/length-1), "longer-%")
+			}
+		})
+	}
+}
+
+// kolmogorov returns the largest distance between two empirical distributions.
+func kolmogorov(a, b []float64) float64 {
+	slices.Sort(a)
+	slices.Sort(b)
+	most, i, j := 0.0, 0, 0
+	for i < len(a) && j < len(b) {
+		if a[i] <= b[j] {
+			i++
+		} else {
+			j++
+		}
+		most = max(most, math.Abs(float64(i)/float64(len(a))-float64(j)/float64(len(b))))
+	}
+	return most
 }
