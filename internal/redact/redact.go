@@ -84,6 +84,7 @@ type Redactor struct {
 	disabled map[string]bool
 	names    *pseudonyms
 	keys     *keyCache
+	known    *known
 	keyID    string
 }
 
@@ -92,7 +93,7 @@ func New(opts Options) (*Redactor, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Redactor{rules: slices.Clone(opts.Rules), disabled: map[string]bool{}, names: newPseudonyms(opts.Key), keys: newKeyCache()}
+	r := &Redactor{rules: slices.Clone(opts.Rules), disabled: map[string]bool{}, names: newPseudonyms(opts.Key), keys: newKeyCache(), known: newKnown()}
 	for i := range r.rules {
 		if r.rules[i].Name == "" {
 			r.rules[i].Name = "rule"
@@ -121,8 +122,12 @@ func (r *Redactor) Describe() traffic.RedactionInfo {
 // error x must not be stored.
 func (r *Redactor) Redact(x *traffic.Exchange) ([]traffic.Redaction, error) {
 	w := &walk{Redactor: r}
-	if err := w.exchange(x); err != nil {
-		return nil, err
+	// What was learned on the way may stand in a part that was passed before.
+	for again := true; again; again = w.learned {
+		w.learned = false
+		if err := w.exchange(x); err != nil {
+			return nil, err
+		}
 	}
 	return w.counts, nil
 }
@@ -141,6 +146,7 @@ type walk struct {
 	counts  []traffic.Redaction
 	counted map[string]int // index into counts by rule and place
 	scratch []byte
+	learned bool // something new is known since this pass began
 	// truncated says that the body at hand is only the beginning.
 	truncated bool
 }

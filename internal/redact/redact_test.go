@@ -346,3 +346,26 @@ func TestKeys(t *testing.T) {
 		}
 	}
 }
+
+// A value that one field's name gives away is known where it has no name: in
+// the path of the next request, and in the same exchange before its field.
+func TestValuesAreKnownByTheirFields(t *testing.T) {
+	r := redactor(t)
+	first := posted("application/json", `{"reset_token":"q7Zk20xPfa","mobile":"0171-23456789","id":"ord_8f3k2"}`)
+	first.Request.Target = "/before/q7Zk20xPfa"
+	a, _ := apply(t, r, first)
+	var fields map[string]string
+	if err := json.Unmarshal(a.Request.Body.Raw, &fields); err != nil {
+		t.Fatal(err)
+	}
+	second := posted("application/json", `{"echo":"q7Zk20xPfa","number":"0171-23456789","id":"ord_8f3k2"}`)
+	second.Request.Target = "/reset/q7Zk20xPfa?t=q7Zk20xPfa"
+	b, _ := apply(t, r, second)
+	token := fields["reset_token"]
+	if token == "q7Zk20xPfa" || a.Request.Target != "/before/"+token || b.Request.Target != "/reset/"+token+"?t="+token {
+		t.Errorf("token %s, targets %s and %s", token, a.Request.Target, b.Request.Target)
+	}
+	if want := `{"echo":"` + token + `","number":"` + fields["mobile"] + `","id":"ord_8f3k2"}`; string(b.Request.Body.Raw) != want {
+		t.Errorf("body %s, want %s", b.Request.Body.Raw, want)
+	}
+}

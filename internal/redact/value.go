@@ -43,6 +43,10 @@ func (w *walk) valueWith(kind keyKind, s string, f features, where place) (strin
 			return made, true
 		}
 	}
+	if made, rule := w.recall(s, f); rule != "" && !w.disabled[rule] && made != s {
+		w.count(rule, where)
+		return made, true
+	}
 	f.version = kind == keyVersion
 	if (s[0] == '{' || s[0] == '[') && len(s) > 8 && json.Valid([]byte(s)) {
 		return w.json(s, where)
@@ -118,7 +122,9 @@ func (w *walk) byKey(kind keyKind, s string, where place) (made, rule string) {
 		if len(digits) < 6 || len(digits) > 17 || strings.ContainsAny(s, "@:") || strings.Count(s, ".") > 2 {
 			return s, ""
 		}
-		return w.names.phone(s), rule
+		made = w.names.phone(s)
+		w.learn(s, made, keyPhone)
+		return made, rule
 	case keyCard:
 		if is := cardIssuer(digits); is != nil {
 			return w.names.card(s, is), rule
@@ -244,5 +250,7 @@ func (w *walk) bearer(s string, where place) string {
 			return made
 		}
 	}
-	return w.names.secret(s)
+	made := w.names.secret(s)
+	w.learn(s, made, keySecret)
+	return made
 }

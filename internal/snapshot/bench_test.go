@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
 	"github.com/reprise-ci/reprise/internal/snapshot"
@@ -59,6 +60,16 @@ func BenchmarkLoad(b *testing.B) {
 	}
 	out.Close()
 	list = nil
+	plain, err := os.ReadFile(lines)
+	if err != nil {
+		b.Fatal(err)
+	}
+	zenc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	zipped := len(zenc.EncodeAll(plain, nil))
+	plain = nil
 	measure := func(b *testing.B, path string, load func(b *testing.B, path string) int) {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -108,6 +119,7 @@ func BenchmarkLoad(b *testing.B) {
 				}
 				got++
 			}
+			b.ReportMetric(float64(zipped)/float64(n), "zstd-B/exchange")
 			return got
 		})
 	})
