@@ -32,6 +32,7 @@ type assembler struct {
 
 	open  map[connKey]*list.Element // of *conn
 	order list.List                 // the longest idle first
+	held  held64
 	count int
 	err   error
 }
@@ -121,7 +122,7 @@ func (as *assembler) newConn(key connKey) *conn {
 	c := &conn{as: as, key: key, number: as.count}
 	for i, addr := range []netip.AddrPort{key.a, key.b} {
 		side := &c.sides[i]
-		side.addr = addr
+		side.addr, side.held = addr, &as.held
 		side.piece = func(from int64, data []byte, at time.Time, heard int64) {
 			c.piece(i, event{from: from, data: data, at: at, heard: heard})
 		}
@@ -179,7 +180,7 @@ func (c *conn) take(s *segment) {
 			side.skip()
 		}
 	}
-	c.catchUp(s.at)
+	c.catchUp(s.at, false)
 }
 
 // piece takes bytes of one side in order.
@@ -191,6 +192,7 @@ func (c *conn) piece(i int, e event) {
 		e.data = slices.Clone(e.data)
 		c.backlog = append(c.backlog, e)
 		c.backlogBytes += len(e.data)
+		c.as.held.add(int64(len(e.data)))
 		return
 	}
 	c.read(i, e)
@@ -225,21 +227,22 @@ func (c *conn) answering() int {
 	return 1 - c.opener()
 }
 
-// catchUp reads the backlog as far as the client's bytes have come, or longer
-// than patience asks have not.
-func (c *conn) catchUp(now time.Time) {
+// catchUp reads the backlog as far as the client's bytes have come, or have not
+// for longer than patience asks. force does not wait for them.
+func (c *conn) catchUp(now time.Time, force bool) {
 	i := c.answering()
 	client := &c.sides[1-i]
 	for len(c.backlog) > 0 {
 		e := c.backlog[0]
 		if client.delivered() < e.heard {
-			if now.Sub(e.at) <= patience && c.backlogBytes <= maxBacklog {
+			if !force && now.Sub(e.at) <= patience && c.backlogBytes <= maxBacklog && c.as.held.bytes <= maxHeld {
 				return
 			}
 			client.skipTo(e.heard)
 		}
 		c.backlog = c.backlog[1:]
 		c.backlogBytes -= len(e.data)
+		c.as.held.bytes -= int64(len(e.data))
 		if e.hole > 0 {
 			c.miss(i, e)
 		} else {
@@ -274,7 +277,7 @@ func (c *conn) recognise(side *side, e event) bool {
 }
 
 func (c *conn) parse(side *side, request bool, from int64) {
-	p := &messageParser{request: request, limit: c.as.opts.MaxRecord, offset: from}
+	p := &messageParser{request: request, limit: c.as.opts.MaxRecord, held: &c.as.held, offset: from}
 	if request {
 		p.begin = func(m *message) (http1.Framing, error) {
 			if _, _, _, err := m.head.RequestLine(); err != nil {
@@ -444,8 +447,7 @@ func (c *conn) close() {
 		side := &c.sides[i]
 		side.flush()
 		if i == server {
-			c.backlogBytes = maxBacklog + 1
-			c.catchUp(c.last)
+			c.catchUp(c.last, true)
 		}
 		if p := side.parser; p != nil && !c.foreign && i == server {
 			p.close(side.ended || c.reset)

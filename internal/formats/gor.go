@@ -88,6 +88,12 @@ func readGor(s *source) error {
 			}
 			record.place = at
 			current, joined = record, record.payload
+		case current != nil && int64(len(joined)+len(segment)) > s.opts.MaxRecord:
+			at := current.place
+			current, joined = nil, nil
+			if err := s.unreadable(at, "the record is over %d bytes", s.opts.MaxRecord); err != nil {
+				return err
+			}
 		case current != nil && len(segment) > 0:
 			joined = append(append(joined, "\n"+gorSeparator+"\n"...), segment...)
 		case len(bytes.TrimSpace(segment)) > 0:

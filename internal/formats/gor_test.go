@@ -119,6 +119,15 @@ func TestRecordsAboveTheBoundAreSkipped(t *testing.T) {
 	sameLines(t, issues, []string{path + ":7: the record is over 1000 bytes"})
 }
 
+func TestSeparatorsWithoutRecordsAreBounded(t *testing.T) {
+	path := file(t, "a.gor", "1 ab 1 1\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n"+strings.Repeat(gorEnd+"no header", 200)+gorEnd+"1 ef 3 1\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"+gorEnd)
+	all, issues, _ := imported(t, Options{MaxRecord: 1000}, path)
+	sameLines(t, outlines(all), []string{"inbound GET http://a/2 -> no answer"})
+	if len(issues) < 2 || issues[0] != path+":1: the record is over 1000 bytes" {
+		t.Errorf("issues %v", issues)
+	}
+}
+
 func FuzzGor(f *testing.F) {
 	f.Add([]byte("1 ab 1 1\nGET / HTTP/1.1\r\nHost: a\r\n\r\n" + gorEnd + "2 ab 2 1\nHTTP/1.1 200 OK\r\n\r\nx" + gorEnd))
 	f.Add([]byte("1 ab 1 1\nPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n" + gorEnd))

@@ -100,6 +100,7 @@ type inbound struct {
 // Bounds of what is remembered of requests that have ended.
 const (
 	rememberPast = 4096
+	rememberOpen = 1024
 	sharedKey    = 64 // a key that so many share tells nothing
 )
 
@@ -157,6 +158,10 @@ func (j *joiner) enter(x *traffic.Exchange) {
 	}
 	j.seen = true
 	j.active = append(j.active, in)
+	if len(j.active) > rememberOpen {
+		j.past = append(j.past, j.active[0])
+		j.active = j.active[1:]
+	}
 }
 
 // retire moves requests that ended before now to the past, and forgets the

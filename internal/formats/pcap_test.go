@@ -319,6 +319,35 @@ func TestPacketsInVXLANAndCutPackets(t *testing.T) {
 	}
 }
 
+func TestNothingIsHeldWhenMemoryIsShort(t *testing.T) {
+	k := newTalk(t)
+	c := k.dial(1, 1)
+	c.send(true, 1400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n")
+	c.send(true, 10, "0123456789abcdefghij9876543210")
+	c.send(false, 1400, "HTTP/1.1 204 No Content\r\n\r\n")
+	c.hangUp()
+	var found []*traffic.Exchange
+	as := newAssembler(Options{MaxRecord: 1 << 20})
+	as.place = func() place { return place{} }
+	as.emit = func(x *traffic.Exchange) error { found = append(found, x); return nil }
+	as.lose = func(place, string, ...any) error { return nil }
+	as.note = as.lose
+	as.held.bytes = maxHeld - 15
+	for i, p := range k.packets {
+		s, err := decodeSegment(p.data, layers.LinkTypeEthernet, gopacket.CaptureInfo{Timestamp: p.at}, 0)
+		if err != nil {
+			t.Fatalf("packet %d: %v", i, err)
+		}
+		if err := as.segment(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(found) != 1 || string(found[0].Request.Body.Raw) != "0123456789" || found[0].Request.Body.Size != 30 ||
+		strings.Join(found[0].Incomplete, "") != "request: body truncated after 10 of 30 bytes" || as.held.bytes != maxHeld-15 {
+		t.Errorf("found %v, held %d", outlines(found), as.held.bytes)
+	}
+}
+
 func TestConnectionsThatAreNotHTTP(t *testing.T) {
 	k := newTalk(t)
 	for i, first := range []string{"\x16\x03\x01\x00\x05hello", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x00\x01\x02\x03binary"} {
@@ -396,5 +425,8 @@ func FuzzTalk(f *testing.F) {
 			data = data[n:]
 		}
 		c.close()
+		if c.as.held.bytes != 0 {
+			t.Fatalf("%d bytes are held for nothing", c.as.held.bytes)
+		}
 	})
 }

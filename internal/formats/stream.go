@@ -23,6 +23,19 @@ type message struct {
 	keep       http1.Keep
 	trailer    traffic.Header
 	incomplete []string
+	held       int64 // what it adds to held64
+}
+
+// held64 counts the bytes that wait in memory for the rest of a message or for
+// a missing segment, over all connections.
+type held64 struct{ bytes int64 }
+
+const maxHeld = 256 << 20
+
+// add counts n bytes and reports whether there is room for them.
+func (h *held64) add(n int64) bool {
+	h.bytes += n
+	return h.bytes <= maxHeld
 }
 
 func (m *message) hole(n int64) {
@@ -37,6 +50,7 @@ func (m *message) hole(n int64) {
 type messageParser struct {
 	request bool
 	limit   int64
+	held    *held64 // of all connections
 	// begin decides on the framing of a message when its head is there.
 	begin func(*message) (http1.Framing, error)
 	// end takes a message that is over. lost tells of one whose head is gone.
@@ -98,6 +112,10 @@ func (p *messageParser) step(piece []byte) int {
 		return p.headBytes(piece)
 	case inBody, inChunk:
 		n := int(min(int64(len(piece)), p.left))
+		if !p.held.add(int64(n)) {
+			p.m.keep.Limit = int64(len(p.m.keep.Data)) // no more of this one
+		}
+		p.m.held += int64(n)
 		p.m.keep.Add(piece[:n])
 		p.left -= int64(n)
 		if p.left == 0 {
@@ -176,6 +194,7 @@ func (p *messageParser) bodyPart() {
 
 func (p *messageParser) finish() {
 	p.m.last = p.at
+	p.held.bytes -= p.m.held
 	m := p.m
 	p.m, p.state = nil, atStart
 	p.end(m)
@@ -316,6 +335,9 @@ func toExchange(q, a *message) (*traffic.Exchange, error) {
 		Method: method, Scheme: "http", Authority: strings.ToLower(q.head.Fields.Get("Host")), Target: target, Proto: proto,
 		Header: q.head.Fields.WithoutHopByHop(), Body: q.keep.Body(q.head.Fields), Trailer: q.trailer,
 	}}
+	if b := x.Request.Body; b.Truncated && len(q.incomplete) == 0 {
+		q.incomplete = append(q.incomplete, fmt.Sprintf("body truncated after %d of %d bytes", len(b.Raw), b.Size))
+	}
 	for _, why := range q.incomplete {
 		x.Incomplete = append(x.Incomplete, "request: "+why)
 		x.Request.Body.Truncated = true
@@ -329,6 +351,9 @@ func toExchange(q, a *message) (*traffic.Exchange, error) {
 	}
 	x.Response = &traffic.Response{
 		Status: status, Proto: proto, Header: a.head.Fields.WithoutHopByHop(), Body: a.keep.Body(a.head.Fields), Trailer: a.trailer,
+	}
+	if b := x.Response.Body; b.Truncated && len(a.incomplete) == 0 {
+		a.incomplete = append(a.incomplete, fmt.Sprintf("body truncated after %d of %d bytes", len(b.Raw), b.Size))
 	}
 	for _, why := range a.incomplete {
 		x.Incomplete = append(x.Incomplete, "response: "+why)

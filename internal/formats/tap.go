@@ -415,11 +415,11 @@ func (t *tapReader) segment(at place, id uint64, response bool, kind byte, piece
 	case 't':
 		m.trailer = piece.trailer
 	case 'b':
-		t.bytes += len(piece.body)
 		if int64(len(m.body)+len(piece.body)) > t.s.opts.MaxRecord {
 			m.truncated = true
 			break
 		}
+		t.bytes += len(piece.body)
 		m.body = append(m.body, piece.body...)
 		m.truncated = m.truncated || piece.truncated
 	}

@@ -33,6 +33,7 @@ type half struct {
 	done    int64  // its offset
 	waiting []waiting
 	bytes   int
+	held    *held64
 	ended   bool // FIN was delivered
 	finSeq  uint32
 	finSeen bool
@@ -105,7 +106,7 @@ func (h *half) add(s *segment, heard int64) {
 		}
 		h.take(waiting{seq, s.data, s.missing, s.at, heard})
 	}
-	for len(h.waiting) > 0 && (h.bytes > maxWaiting || len(h.waiting) > maxWaitingCount) {
+	for len(h.waiting) > 0 && (h.bytes > maxWaiting || len(h.waiting) > maxWaitingCount || h.held.bytes > maxHeld) {
 		h.skip()
 	}
 	h.checkEnd()
@@ -133,13 +134,14 @@ func (h *half) take(w waiting) {
 		w.data = slices.Clone(w.data)
 		h.waiting = slices.Insert(h.waiting, i, w)
 		h.bytes += len(w.data)
+		h.held.add(int64(len(w.data)))
 		return
 	}
 	h.deliver(w)
 	for len(h.waiting) > 0 && int32(h.waiting[0].seq-h.next) <= 0 {
 		w := h.waiting[0]
 		h.waiting = h.waiting[1:]
-		h.bytes -= len(w.data)
+		h.release(w)
 		h.deliver(w)
 	}
 }
@@ -167,8 +169,13 @@ func (h *half) skip() {
 		h.miss(int64(n))
 	}
 	h.waiting = h.waiting[1:]
-	h.bytes -= len(w.data)
+	h.release(w)
 	h.take(w)
+}
+
+func (h *half) release(w waiting) {
+	h.bytes -= len(w.data)
+	h.held.bytes -= int64(len(w.data))
 }
 
 // flush gives up all that is missing.
