@@ -61,7 +61,8 @@ type conn struct {
 	holes    bool       // some message is lost, of either side
 	lostLast bool       // the last response is
 	reset    bool
-	foreign  bool // not HTTP/1, reported
+	foreign  bool    // neither HTTP/1 nor HTTP/2, reported
+	h2       *h2Conn // when it is HTTP/2
 	// backlog is what the server sent after bytes of the client that have not
 	// come yet: a response is read when its request is known.
 	backlog      []event
@@ -200,7 +201,11 @@ func (c *conn) piece(i int, e event) {
 
 func (c *conn) read(i int, e event) {
 	side := &c.sides[i]
-	if side.parser == nil && !c.recognise(side, e) {
+	if c.h2 == nil && side.parser == nil && !c.recognise(i, e) {
+		return
+	}
+	if c.h2 != nil {
+		c.h2.feed(i, e.data, e.at)
 		return
 	}
 	side.parser.feed(e.data, e.at, e.heard)
@@ -217,6 +222,9 @@ func (c *conn) holdsBack(i int, heard int64) bool {
 
 // answering is the side of the server.
 func (c *conn) answering() int {
+	if c.h2 != nil {
+		return 1 - c.h2.client
+	}
 	for i := range c.sides {
 		if p := c.sides[i].parser; p != nil && p.request {
 			return 1 - i
@@ -253,11 +261,16 @@ func (c *conn) catchUp(now time.Time, force bool) {
 
 // recognise finds the role of a side by its first bytes. Of connections that
 // were open before the capture began, it waits for a start of a message.
-func (c *conn) recognise(side *side, e event) bool {
+func (c *conn) recognise(i int, e event) bool {
+	side := &c.sides[i]
 	data, what := e.data, ""
 	switch {
 	case strings.HasPrefix(string(data[:min(len(data), 14)]), "PRI * HTTP/2.0"):
-		what = "HTTP/2"
+		c.h2 = newH2(c, i)
+		return true
+	case e.from == 0 && isH2Settings(data):
+		c.h2 = newH2(c, 1-i)
+		return true
 	case len(data) > 2 && data[0] == 22 && data[1] == 3:
 		what = "TLS"
 	case len(data) >= 4 && startsMessage(data, true):
@@ -315,7 +328,11 @@ func (c *conn) hole(i int, e event) {
 
 func (c *conn) miss(i int, e event) {
 	side := &c.sides[i]
-	if c.foreign || side.parser == nil && !side.opened {
+	if c.foreign || c.h2 == nil && side.parser == nil && !side.opened {
+		return
+	}
+	if c.h2 != nil {
+		c.h2.hole(i, e.hole)
 		return
 	}
 	if side.parser == nil { // the first message is missing
@@ -412,6 +429,11 @@ func (c *conn) emit(q, a *message, why string, failure traffic.Failure) {
 		c.as.failed(c.as.lose(c.as.place(), "an exchange of connection %d: %v", c.number, err))
 		return
 	}
+	c.hand(x, why, failure)
+}
+
+// hand completes an exchange by what the connection knows and hands it on.
+func (c *conn) hand(x *traffic.Exchange, why string, failure traffic.Failure) {
 	server := c.server()
 	if x.Request.Authority == "" || isAddress(x.Request.Host()) {
 		if name, ok := c.as.name(server); ok {
@@ -431,6 +453,9 @@ func (c *conn) emit(q, a *message, why string, failure traffic.Failure) {
 
 // server is the end that answers.
 func (c *conn) server() netip.AddrPort {
+	if c.h2 != nil {
+		return c.sides[1-c.h2.client].addr
+	}
 	for i := range c.sides {
 		if p := c.sides[i].parser; p != nil && p.request {
 			return c.sides[1-i].addr
@@ -455,6 +480,9 @@ func (c *conn) close() {
 	}
 	if p := c.sides[1-server].parser; p != nil && !c.foreign {
 		p.close(c.sides[1-server].ended || c.reset)
+	}
+	if c.h2 != nil {
+		c.h2.close()
 	}
 	mirror := !c.sides[server].seen // only one direction was captured
 	for _, q := range slices.Clone(c.requests) {
