@@ -32,9 +32,11 @@ func (ix *index) newCall(req *traffic.Request) *call {
 }
 
 // done gives back what a call needed on its way through the tiers.
+// The call keeps nothing of it: whoever takes it next writes into it at once.
 func (ix *index) done(c *call) {
-	ix.forms.Put(&c.form)
+	scratch := c.form
 	c.form = nil
+	ix.forms.Put(&scratch)
 }
 
 // newOpening brings the beginning of a stream into its form. It returns nil
