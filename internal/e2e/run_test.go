@@ -110,7 +110,7 @@ func run(t *testing.T, repository string, args ...string) (*report.Document, int
 			}
 		}
 	}
-	if t.Failed() || document.Verdict == analysis.Error {
+	if t.Failed() || document.Verdict == analysis.Error || code > 1 {
 		t.Logf("exit code %d\n%s", code, log)
 	}
 	return document, code
