@@ -16,6 +16,7 @@ import (
 	"github.com/reprise-ci/reprise/internal/cluster"
 	"github.com/reprise-ci/reprise/internal/command"
 	"github.com/reprise-ci/reprise/internal/deploy"
+	"github.com/reprise-ci/reprise/internal/process"
 	"github.com/reprise-ci/reprise/internal/replay"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -251,7 +252,7 @@ func (c *onCluster) build(ctx context.Context, arm Arm, project string, log io.W
 		return nil
 	}
 	ref := c.ref(arm)
-	err := cluster.BuildImage(ctx, c.r.options.Environ, cluster.Build{
+	err := cluster.BuildImage(ctx, process.BuildEnvironment(c.r.options.Environ), cluster.Build{
 		Context: filepath.Join(project, b.Dir, c.o.Image.Context), Dockerfile: c.o.Image.Dockerfile, Ref: ref,
 	}, log)
 	var failed *command.Error
