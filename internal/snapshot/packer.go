@@ -114,7 +114,7 @@ func (p *packer) add(x *traffic.Exchange, r route) (lost int, err error) {
 func entryOf(x *traffic.Exchange, frame, offset, length uint32, route int) indexEntry {
 	e := indexEntry{
 		seconds: x.Start.Unix(), nanos: uint32(x.Start.Nanosecond()), frame: frame, offset: offset, length: length,
-		id: hashID(x.ID), route: uint32(route),
+		id: shortID(x.ID), route: uint32(route),
 	}
 	if x.Direction == traffic.Outbound {
 		e.flags |= flagOutbound
@@ -273,14 +273,12 @@ func (p *packer) sorted() []indexEntry {
 // finish writes manifest and index behind the data frames. m gets its Files
 // and Digest.
 func (p *packer) finish(m *Manifest, sorted []indexEntry) error {
-	entries := make([]byte, 0, len(sorted)*entrySize)
-	var chunks [][sha256.Size]byte
-	for chunk := range slices.Chunk(sorted, chunkSize) {
-		start := len(entries)
-		for _, e := range chunk {
-			entries = e.append(entries)
-		}
-		chunks = append(chunks, sha256.Sum256(entries[start:]))
+	var entries []byte
+	var chunks []chunk
+	for list := range slices.Chunk(sorted, chunkSize) {
+		packed := packChunk(p.enc, list)
+		entries = append(entries, packed...)
+		chunks = append(chunks, chunk{uint32(len(packed)), sha256.Sum256(packed)})
 	}
 	meta := encodeMeta(p.routes, p.frames, chunks)
 	m.Files = []File{{Path: indexName, Size: int64(len(meta)), SHA256: strings.TrimPrefix(digestOf(meta), "sha256:")}}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // The parts of a packed snapshot, each a frame of the Zstandard format, so
@@ -25,9 +27,10 @@ const (
 
 	frameSize   = 256 << 10 // decompressed size at which a data frame is closed
 	maxFrame    = maxBody + frameSize
-	entrySize   = 40
-	chunkSize   = 1024 // entries with one digest
+	entrySize   = 36
+	chunkSize   = 1024 // entries that are read, and have a digest, together
 	frameInfo   = 8 + 4 + 4 + sha256.Size
+	chunkInfo   = 4 + sha256.Size
 	indexHeader = 32
 )
 
@@ -52,7 +55,7 @@ type indexEntry struct {
 	frame   uint32
 	offset  uint32
 	length  uint32
-	id      uint64 // hash of the ID
+	id      uint32 // hash of the ID
 	route   uint32
 	status  uint16
 	flags   uint16
@@ -74,7 +77,7 @@ func (e indexEntry) append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, e.frame)
 	dst = le.AppendUint32(dst, e.offset)
 	dst = le.AppendUint32(dst, e.length)
-	dst = le.AppendUint64(dst, e.id)
+	dst = le.AppendUint32(dst, e.id)
 	dst = le.AppendUint32(dst, e.route)
 	dst = le.AppendUint16(dst, e.status)
 	return le.AppendUint16(dst, e.flags)
@@ -84,7 +87,7 @@ func parseIndexEntry(b []byte) indexEntry {
 	le := binary.LittleEndian
 	return indexEntry{
 		seconds: int64(le.Uint64(b)), nanos: le.Uint32(b[8:]), frame: le.Uint32(b[12:]), offset: le.Uint32(b[16:]), length: le.Uint32(b[20:]),
-		id: le.Uint64(b[24:]), route: le.Uint32(b[32:]), status: le.Uint16(b[36:]), flags: le.Uint16(b[38:]),
+		id: le.Uint32(b[24:]), route: le.Uint32(b[28:]), status: le.Uint16(b[32:]), flags: le.Uint16(b[34:]),
 	}
 }
 
@@ -92,6 +95,50 @@ func hashID(id string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(id))
 	return h.Sum64()
+}
+
+// shortID is the hash of an ID in the index. Readers compare the ID itself.
+func shortID(id string) uint32 { return uint32(hashID(id) >> 32) }
+
+// chunk is where some entries of the index stand.
+type chunk struct {
+	packed uint32 // size in the file
+	sum    [sha256.Size]byte
+}
+
+// packChunk writes entries column by column, a byte of each entry after the
+// other, as most bytes of neighbours are equal, and compresses that.
+func packChunk(enc *zstd.Encoder, entries []indexEntry) []byte {
+	rows := make([]byte, 0, len(entries)*entrySize)
+	for _, e := range entries {
+		rows = e.append(rows)
+	}
+	return enc.EncodeAll(transpose(rows, entrySize), nil)
+}
+
+// unpackChunk reads n entries; the error says that there are not so many.
+func unpackChunk(dec *zstd.Decoder, packed []byte, n int) ([]indexEntry, error) {
+	columns, err := dec.DecodeAll(packed, make([]byte, 0, n*entrySize))
+	if err != nil || len(columns) != n*entrySize {
+		return nil, errIndex
+	}
+	rows := transpose(columns, n)
+	entries := make([]indexEntry, n)
+	for i := range entries {
+		entries[i] = parseIndexEntry(rows[i*entrySize:])
+	}
+	return entries, nil
+}
+
+// transpose turns rows of that width into columns.
+func transpose(rows []byte, width int) []byte {
+	out := make([]byte, 0, len(rows))
+	for column := range width {
+		for i := column; i < len(rows); i += width {
+			out = append(out, rows[i])
+		}
+	}
+	return out
 }
 
 // skippable wraps payload in a skippable frame.
@@ -104,7 +151,7 @@ func skippable(magic uint32, payload []byte) []byte {
 
 // encodeMeta writes routes, frame table and chunk digests: what is read when a
 // packed snapshot is opened. Its digest stands in the manifest.
-func encodeMeta(routes []route, frames []frame, chunks [][sha256.Size]byte) []byte {
+func encodeMeta(routes []route, frames []frame, chunks []chunk) []byte {
 	le := binary.LittleEndian
 	var table []byte
 	for i, r := range routes {
@@ -123,21 +170,21 @@ func encodeMeta(routes []route, frames []frame, chunks [][sha256.Size]byte) []by
 		out = append(out, f.sum[:]...)
 	}
 	for _, c := range chunks {
-		out = append(out, c[:]...)
+		out = append(le.AppendUint32(out, c.packed), c.sum[:]...)
 	}
 	return out
 }
 
 var errIndex = errors.New("damaged index")
 
-func parseMeta(data []byte) (routes []route, frames []frame, chunks [][sha256.Size]byte, err error) {
+func parseMeta(data []byte) (routes []route, frames []frame, chunks []chunk, err error) {
 	le := binary.LittleEndian
 	if len(data) < 16 {
 		return nil, nil, nil, errIndex
 	}
 	nRoutes, table, nFrames, nChunks := le.Uint32(data), le.Uint32(data[4:]), le.Uint32(data[8:]), le.Uint32(data[12:])
 	data = data[16:]
-	if uint64(len(data)) != uint64(table)+uint64(nFrames)*frameInfo+uint64(nChunks)*sha256.Size || nRoutes > table {
+	if uint64(len(data)) != uint64(table)+uint64(nFrames)*frameInfo+uint64(nChunks)*chunkInfo || nRoutes > table {
 		return nil, nil, nil, errIndex
 	}
 	for rest := data[:table]; len(rest) > 0; {
@@ -166,8 +213,11 @@ func parseMeta(data []byte) (routes []route, frames []frame, chunks [][sha256.Si
 		data = data[frameInfo:]
 	}
 	for range nChunks {
-		chunks = append(chunks, [sha256.Size]byte(data))
-		data = data[sha256.Size:]
+		chunks = append(chunks, chunk{le.Uint32(data), [sha256.Size]byte(data[4:])})
+		if chunks[len(chunks)-1].packed > 2*chunkSize*entrySize {
+			return nil, nil, nil, errIndex
+		}
+		data = data[chunkInfo:]
 	}
 	return routes, frames, chunks, nil
 }

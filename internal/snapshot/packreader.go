@@ -18,18 +18,18 @@ import (
 )
 
 // packTier reads a packed snapshot. It keeps the routes and the table of
-// frames (48 bytes for 256 KiB); the index is read in place, in chunks whose
-// digests are checked as they come by.
+// frames (48 bytes for 256 KiB); the index is read in place, in chunks of 1,024
+// entries whose digests are checked as they come by.
 type packTier struct {
 	name string // for errors
 	file *os.File
 	man  Manifest
 
-	frames  []frame
-	routes  []route
-	chunks  [][sha256.Size]byte
-	entries int64 // offset of the first index entry
-	count   int
+	frames []frame
+	routes []route
+	chunks []chunk
+	starts []int64 // where each chunk of the index stands
+	count  int     // of entries
 }
 
 func openPack(path string) (*packTier, error) {
@@ -113,7 +113,7 @@ func (t *packTier) loadIndex(start, size int64) error {
 	switch {
 	case le.Uint32(head) != magicIndex || string(head[8:12]) != "RPKI" || le.Uint32(head[12:]) != 1:
 		return t.damaged("its index is not one")
-	case manifestSize > maxManifest || metaSize > 1<<32 || entriesSize > 1<<32 || int64(8+indexHeader+manifestSize+metaSize+entriesSize) != size || entriesSize%entrySize != 0:
+	case manifestSize > maxManifest || metaSize > 1<<32 || entriesSize > 1<<32 || int64(8+indexHeader+manifestSize+metaSize+entriesSize) != size:
 		return t.damaged("its index does not fit the file")
 	}
 	start += 8 + indexHeader
@@ -140,9 +140,15 @@ func (t *packTier) loadIndex(start, size int64) error {
 			return t.damaged("frame %d does not fit the file", i)
 		}
 	}
-	t.entries, t.count = start+int64(manifestSize+metaSize), int(entriesSize/entrySize)
-	if t.count != t.man.Completeness.Stored || len(t.chunks) != (t.count+chunkSize-1)/chunkSize {
-		return t.damaged("its index has %d exchanges, the manifest says %d", t.count, t.man.Completeness.Stored)
+	at := start + int64(manifestSize+metaSize)
+	end := at + int64(entriesSize)
+	for _, c := range t.chunks {
+		t.starts = append(t.starts, at)
+		at += int64(c.packed)
+	}
+	t.count = t.man.Completeness.Stored
+	if at != end || len(t.chunks) != (t.count+chunkSize-1)/chunkSize {
+		return t.damaged("its index does not hold the %d exchanges of the manifest", t.count)
 	}
 	return nil
 }
@@ -156,18 +162,17 @@ func checkPacked(files []File) error {
 }
 
 // chunk returns the index entries from number i*chunkSize on.
-func (t *packTier) chunk(i int) ([]indexEntry, error) {
-	n := min(chunkSize, t.count-i*chunkSize)
-	data, err := t.bytes(t.entries+int64(i)*chunkSize*entrySize, int64(n)*entrySize)
+func (t *packTier) chunk(i int, dec *zstd.Decoder) ([]indexEntry, error) {
+	packed, err := t.bytes(t.starts[i], int64(t.chunks[i].packed))
 	if err != nil {
 		return nil, err
 	}
-	if got := sha256.Sum256(data); got != t.chunks[i] {
-		return nil, &DigestError{File: t.name, Want: "sha256:" + hex.EncodeToString(t.chunks[i][:]), Got: "sha256:" + hex.EncodeToString(got[:])}
+	if got := sha256.Sum256(packed); got != t.chunks[i].sum {
+		return nil, &DigestError{File: t.name, Want: "sha256:" + hex.EncodeToString(t.chunks[i].sum[:]), Got: "sha256:" + hex.EncodeToString(got[:])}
 	}
-	entries := make([]indexEntry, n)
-	for j := range entries {
-		entries[j] = parseIndexEntry(data[j*entrySize:])
+	entries, err := unpackChunk(dec, packed, min(chunkSize, t.count-i*chunkSize))
+	if err != nil {
+		return nil, t.damaged("%w", err)
 	}
 	return entries, nil
 }
@@ -183,7 +188,7 @@ func (t *packTier) all(yield func(*traffic.Exchange, route, error) bool) {
 	}
 	defer frames.close()
 	for i := range t.chunks {
-		entries, err := t.chunk(i)
+		entries, err := t.chunk(i, frames.dec)
 		if err != nil {
 			if !yield(nil, route{}, err) {
 				return
@@ -205,9 +210,9 @@ func (t *packTier) exchange(id string) (*traffic.Exchange, error) {
 		return nil, err
 	}
 	defer frames.close()
-	want := hashID(id)
+	want := shortID(id)
 	for i := range t.chunks {
-		entries, err := t.chunk(i)
+		entries, err := t.chunk(i, frames.dec)
 		if err != nil {
 			return nil, err
 		}
@@ -235,7 +240,7 @@ func (t *packTier) read(e indexEntry, frames *frameCache) (*traffic.Exchange, ro
 	if err != nil {
 		return nil, route{}, t.damaged("frame %d: %w", e.frame, err)
 	}
-	if hashID(x.ID) != e.id || !x.Start.Equal(e.start()) || number >= len(t.routes) {
+	if shortID(x.ID) != e.id || !x.Start.Equal(e.start()) || number >= len(t.routes) {
 		return nil, route{}, t.damaged("exchange %s is not the one that the index names", x.ID)
 	}
 	return x, t.routes[number], nil

@@ -168,7 +168,7 @@ func (f *fullDisk) WriteAt(p []byte, at int64) (int, error) {
 // either in it or counted as dropped.
 func TestDiskFull(t *testing.T) {
 	const n = 6_000
-	for _, size := range []int64{200, 2_000, 8_000, 40_000, 120_000, 800_000} {
+	for _, size := range []int64{200, 2_000, 8_000, 20_000, 60_000, 800_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s.rpk")
 			w, err := NewWriter(path, plain{}, Options{})
@@ -210,7 +210,7 @@ func TestDiskFull(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := m.Completeness
-			if c.Seen != n || c.Stored+c.Dropped != n || c.Stored == n && size < 800_000 || size >= 40_000 && c.Stored == 0 {
+			if c.Seen != n || c.Stored+c.Dropped != n || c.Stored == n && size < 800_000 || size >= 20_000 && c.Stored == 0 {
 				t.Errorf("of %d seen %d, stored %d, dropped %d (%d failed calls)", n, c.Seen, c.Stored, c.Dropped, failed)
 			}
 		})
