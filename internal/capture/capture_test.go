@@ -548,6 +548,37 @@ func TestUpgradedConnectionsAreTunnelled(t *testing.T) {
 	}
 }
 
+func TestOffersToChangeToHTTP2AreNotPassedOn(t *testing.T) {
+	var got string
+	upstream := callee(t, func(c net.Conn, r *bufio.Reader) {
+		got = readMessage(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+	})
+	s := newStage(t, Options{})
+	exact(t, s.inbound(upstream), "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\nb3: 0af7651916cd43dd8448eb211c80319c-1-1\r\nTraceparent: x\r\n\r\n")
+	x := s.only()
+	if want := "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nb3: 0af7651916cd43dd8448eb211c80319c-1-1\r\nTraceparent: x\r\n\r\n"; got != want {
+		t.Errorf("the service got\n%q, want\n%q", got, want)
+	}
+	if x.Request.Header.Has("Upgrade") || x.Request.Header.Has("HTTP2-Settings") || x.Response.Status != 204 {
+		t.Errorf("recorded %+v", x.Request.Header)
+	}
+}
+
+func TestUpgradesThatAreNotTakenAreOrdinaryRequests(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "no") }))
+	defer service.Close()
+	s := newStage(t, Options{})
+	answer := exact(t, s.inbound(service.URL), "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if strings.Count(answer, "HTTP/1.1 200") != 2 {
+		t.Errorf("answers %q", answer)
+	}
+	all := s.stop()
+	if len(all) != 2 || all[0].Request.Header.Has("Upgrade") || string(all[0].Response.Body.Raw) != "no" {
+		t.Errorf("recorded %+v", all)
+	}
+}
+
 func TestPipelinedRequestsKeepTheirOrder(t *testing.T) {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }))
 	defer service.Close()

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -132,6 +133,13 @@ func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 		s.refuse(turn, err)
 		return nil, false
 	}
+	if strings.EqualFold(strings.TrimSpace(h.Fields.Get("Upgrade")), "h2c") {
+		h = withoutUpgrade(h)
+		if to, err = s.direct(h, method, target); err != nil {
+			s.refuse(turn, err)
+			return nil, false
+		}
+	}
 	fields := h.Fields.WithoutHopByHop()
 	upgrade := http1.HasToken(h.Fields, "Connection", "upgrade")
 	if upgrade {
@@ -155,6 +163,36 @@ func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 		return p, false
 	}
 	return p, s.sendBody(p, up, body)
+}
+
+// withoutUpgrade takes the offer to change to HTTP/2 out of a head. It speaks of
+// one connection only, and what follows a 101 could not be recorded as
+// exchanges. (Java's client makes the offer with every first request.)
+func withoutUpgrade(h *http1.Head) *http1.Head {
+	var wire bytes.Buffer
+	wire.WriteString(h.Start + "\r\n")
+	out := &http1.Head{Start: h.Start}
+	for _, f := range h.Fields {
+		switch strings.ToLower(f.Name) {
+		case "upgrade", "http2-settings":
+			continue
+		case "connection":
+			var kept []string
+			for token := range strings.SplitSeq(f.Value, ",") {
+				if token = strings.TrimSpace(token); !strings.EqualFold(token, "upgrade") && !strings.EqualFold(token, "http2-settings") {
+					kept = append(kept, token)
+				}
+			}
+			if f.Value = strings.Join(kept, ", "); f.Value == "" {
+				continue
+			}
+		}
+		out.Fields = append(out.Fields, f)
+		wire.WriteString(f.Name + ": " + f.Value + "\r\n")
+	}
+	wire.WriteString("\r\n")
+	out.Wire = wire.Bytes()
+	return out
 }
 
 // send writes the head of a request to its upstream, which it dials if need

@@ -212,6 +212,9 @@ func (up *upstream) answerBody(p *pending, at time.Time, response *traffic.Respo
 		x.FirstByte, x.Duration = at.Sub(x.Start), end.Sub(x.Start)
 		response.Body = p.response.Body(h.Fields)
 		x.Response = response
+		if p.upgrade { // the offer was not taken
+			x.Request.Header = x.Request.Header.WithoutHopByHop()
+		}
 		switch {
 		case err != nil && fromCallee:
 			x.Incomplete = append(x.Incomplete, "response body incomplete: the connection ended within it")
