@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -119,6 +120,38 @@ func TestOutboundExplicitProxy(t *testing.T) {
 	}
 	if all[0].Origin.Connection != all[2].Origin.Connection {
 		t.Error("requests of one connection must carry its id")
+	}
+}
+
+func TestOutboundAnswerBeforeTheWholeRequest(t *testing.T) {
+	upstream := callee(t, func(c net.Conn, r *bufio.Reader) {
+		_, _ = r.ReadString('\n')
+		_, _ = io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+	})
+	s := newStage(t, Options{})
+	proxy, _ := s.outbound(OutboundOptions{Resolve: map[string]string{"stock.example": upstream}})
+	c, err := net.Dial("tcp", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(c, "POST http://stock.example/ HTTP/1.1\r\nHost: stock.example\r\nContent-Length: 100000000\r\n\r\n")
+	r := bufio.NewReader(c)
+	response, err := http.ReadResponse(r, nil)
+	if err != nil || response.StatusCode != 413 {
+		t.Fatalf("got %v, %v", response, err)
+	}
+	_, _ = io.ReadAll(response.Body)
+	// The service goes on sending; the connection must end and not hang.
+	for err == nil {
+		_, err = c.Write(make([]byte, 64<<10))
+		if _, readErr := r.ReadByte(); readErr != nil {
+			break
+		}
+	}
+	if x := s.only(); x.Response.Status != 413 || len(x.Incomplete) != 1 {
+		t.Errorf("recorded %+v", x)
 	}
 }
 

@@ -245,8 +245,14 @@ func (s *session) sendBody(p *pending, up *upstream, f http1.Framing) bool {
 		}
 		p.requestDone()
 	})
-	if fromCaller {
+	switch {
+	case fromCaller:
 		s.callerDone(source.Err)
+	case err != nil: // where the next request starts is not known any more
+		go func() {
+			<-p.next
+			s.hangUp()
+		}()
 	}
 	return err == nil
 }
