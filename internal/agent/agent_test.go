@@ -257,6 +257,16 @@ func TestReach(t *testing.T) {
 	}
 }
 
+// TestStrangerAnswers has another server at the agent's address.
+func TestStrangerAnswers(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "{}") }))
+	defer srv.Close()
+	_, err := NewReplayer(Endpoint{Addr: srv.Listener.Addr().String(), Token: NewToken()}).Load(t.Context(), ReplaySettings{}, List(nil))
+	if err == nil || !strings.Contains(err.Error(), "something else answers") {
+		t.Errorf("got %v, want that it is no agent", err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	at := start(t, ServeMock)
 	early := NewMock(t.Context(), at)

@@ -48,6 +48,10 @@ func (c client) do(ctx context.Context, method, path string, body io.Reader) (io
 	if err != nil {
 		return nil, fmt.Errorf("ask the agent: %w", err)
 	}
+	if resp.Header.Get("Server") != serverName {
+		resp.Body.Close()
+		return nil, fmt.Errorf("ask the agent: something else answers at %s", c.at.Addr)
+	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
@@ -128,12 +132,20 @@ func send(s *StreamWriter, recorded iter.Seq2[*traffic.Exchange, error]) error {
 	return nil
 }
 
-// Healthy waits until the agent answers, asking every 50 ms, or ctx ends.
+// Healthy waits until the agent answers, asking every 50 ms and giving each
+// question 3 s, for 30 s or until ctx ends.
 func Healthy(ctx context.Context, at Endpoint) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	c := newClient(at)
 	defer c.http.CloseIdleConnections()
+	ask := func() error {
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		return c.call(ctx, http.MethodGet, "/healthz", nil, nil)
+	}
 	for {
-		err := c.call(ctx, http.MethodGet, "/healthz", nil, nil)
+		err := ask()
 		if err == nil {
 			return nil
 		}

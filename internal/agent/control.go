@@ -43,6 +43,10 @@ func (o ServerOptions) Validate() error {
 	return nil
 }
 
+// serverName is by what a client knows that it speaks with an agent, and not
+// with whatever has taken its port.
+const serverName = "reprise-agent"
+
 // errNotLoaded is what every call before the snapshot gets.
 var errNotLoaded = errors.New("no snapshot was loaded yet")
 
@@ -118,7 +122,10 @@ func (c *control) handle(pattern string, serve func(http.ResponseWriter, *http.R
 // context with it.
 func (c *control) serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
-		Handler:           c.mux,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Server", serverName)
+			c.mux.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(c.opts.Log.Handler(), slog.LevelDebug),

@@ -2,13 +2,10 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
-	"time"
 
 	streamhttp "k8s.io/streaming/pkg/httpstream"
 
@@ -23,45 +20,42 @@ type Forwarding struct {
 
 	stop context.CancelFunc
 	done chan struct{}
-	err  error
 }
 
-// Forward makes a port of a pod reachable at a local address. It lives until
-// ctx ends, Close is called, or the connection to the pod is lost.
+// Forward makes a port of a pod reachable at a local address, which stays open
+// until ctx ends or Close is called. A connection to the cluster that is lost in
+// between is made again for the next caller: the address never falls to another
+// process while somebody still counts on it.
 func (c *Cluster) Forward(ctx context.Context, namespace, pod string, port int) (*Forwarding, error) {
 	dialer, err := c.forwardDialer(namespace, pod)
 	if err != nil {
 		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	ready := make(chan struct{})
-	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, []string{"127.0.0.1"},
-		[]string{"0:" + strconv.Itoa(port)}, ready, io.Discard, io.Discard)
-	if err != nil {
-		cancel()
+	t := &tunnel{dialer: dialer, port: strconv.Itoa(port)}
+	if _, err := t.connection(); err != nil {
 		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
 	}
-	f := &Forwarding{stop: cancel, done: make(chan struct{})}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.close()
+		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	f := &Forwarding{Addr: l.Addr().String(), stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
-		f.err = forwarder.ForwardPorts()
+		t.serve(ctx, l)
 	}()
-	select {
-	case <-ready:
-	case <-f.done:
-		cancel()
-		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, errors.Join(f.err, context.Cause(ctx)))
-	case <-time.After(20 * time.Second):
-		f.Close()
-		return nil, fmt.Errorf("forward to %s/%s: the API server did not answer within 20 s", namespace, pod)
-	}
-	ports, err := forwarder.GetPorts()
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
-	}
-	f.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local)))
 	return f, nil
+}
+
+// Done is closed when the address no longer leads anywhere.
+func (f *Forwarding) Done() <-chan struct{} { return f.done }
+
+// Close ends the forwarding and waits for its end. It may be called many times.
+func (f *Forwarding) Close() {
+	f.stop()
+	<-f.done
 }
 
 // forwardDialer tries WebSockets first, as kubectl does, and falls back to SPDY
@@ -88,13 +82,4 @@ func (c *Cluster) forwardDialer(namespace, pod string) (streamhttp.Dialer, error
 	return portforward.NewFallbackDialerForStreaming(tunnel, old, func(err error) bool {
 		return streamhttp.IsUpgradeFailure(err) || streamhttp.IsHTTPSProxyError(err)
 	}), nil
-}
-
-// Done is closed when the address no longer leads anywhere.
-func (f *Forwarding) Done() <-chan struct{} { return f.done }
-
-// Close ends the forwarding and waits for its end. It may be called many times.
-func (f *Forwarding) Close() {
-	f.stop()
-	<-f.done
 }

@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	streamhttp "k8s.io/streaming/pkg/httpstream"
+)
+
+// fakePod answers each line with the same line. Its dialer counts connections.
+type fakePod struct {
+	mu    sync.Mutex
+	conns []*fakeConnection
+}
+
+func (p *fakePod) Dial(...string) (streamhttp.Connection, string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := &fakeConnection{closed: make(chan bool)}
+	p.conns = append(p.conns, c)
+	return c, "", nil
+}
+
+type fakeConnection struct {
+	once    sync.Once
+	closed  chan bool
+	mu      sync.Mutex
+	streams []net.Conn
+}
+
+func (c *fakeConnection) CreateStream(h http.Header) (streamhttp.Stream, error) {
+	select {
+	case <-c.closed:
+		return nil, errors.New("connection lost")
+	default:
+	}
+	near, far := net.Pipe()
+	c.mu.Lock()
+	c.streams = append(c.streams, near, far)
+	c.mu.Unlock()
+	if h.Get(corev1.StreamType) == corev1.StreamTypeData {
+		go func() {
+			defer far.Close()
+			lines := bufio.NewScanner(far)
+			for lines.Scan() {
+				fmt.Fprintln(far, lines.Text())
+			}
+		}()
+	}
+	return fakeStream{near, h}, nil
+}
+
+func (c *fakeConnection) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		s.Close()
+	}
+	return nil
+}
+
+func (c *fakeConnection) CloseChan() <-chan bool             { return c.closed }
+func (c *fakeConnection) SetIdleTimeout(time.Duration)       {}
+func (c *fakeConnection) RemoveStreams(...streamhttp.Stream) {}
+
+type fakeStream struct {
+	net.Conn
+	header http.Header
+}
+
+// Close of an error stream ends only what is written; reading goes on.
+func (s fakeStream) Close() error {
+	if s.header.Get(corev1.StreamType) == corev1.StreamTypeError {
+		return nil
+	}
+	return s.Conn.Close()
+}
+func (s fakeStream) Reset() error         { return s.Conn.Close() }
+func (s fakeStream) Headers() http.Header { return s.header }
+func (s fakeStream) Identifier() uint32   { return 1 }
+
+// TestTunnelOutlivesItsConnection loses the connection to the cluster twice: the
+// local address keeps answering.
+func TestTunnelOutlivesItsConnection(t *testing.T) {
+	pod := &fakePod{}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan struct{})
+	go func() { defer close(served); (&tunnel{dialer: pod, port: "1"}).serve(ctx, l) }()
+	for i := range 3 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintln(conn, "hello", i)
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if want := fmt.Sprintf("hello %d\n", i); err != nil || line != want {
+			t.Fatalf("got %q, %v; want %q", line, err, want)
+		}
+		pod.mu.Lock()
+		last := pod.conns[len(pod.conns)-1]
+		pod.mu.Unlock()
+		last.Close()
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Logf("the open connection ended with %v, as it should", err)
+		}
+		conn.Close()
+	}
+	if len(pod.conns) != 3 {
+		t.Errorf("%d connections to the cluster, want one for each loss", len(pod.conns))
+	}
+	cancel()
+	select {
+	case <-served:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the forwarding does not end with its context")
+	}
+	if conn, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		conn.Close()
+		t.Error("the address answers after its end")
+	}
+}
