@@ -117,14 +117,17 @@ func (c *Cluster) Delete(ctx context.Context) error {
 	if !c.Owned {
 		return nil
 	}
-	// A creation that is cancelled removes its node as it unwinds; the removal
-	// below is for every other case and costs little when it is gone.
-	c.creation.stop()
-	err := c.docker.remove(ctx, c.node())
+	var err error
 	select {
 	case <-c.creation.done:
-	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("wait for the end of the creation of %s: %w", c.Name, ctx.Err()))
+	default: // the node may appear after the first removal, and make a second one necessary
+		c.creation.stop()
+		err = c.docker.remove(ctx, c.node())
+		select {
+		case <-c.creation.done:
+		case <-ctx.Done():
+			err = errors.Join(err, fmt.Errorf("wait for the end of the creation of %s: %w", c.Name, ctx.Err()))
+		}
 	}
 	err = errors.Join(err, c.docker.remove(ctx, c.node()))
 	if c.network {
