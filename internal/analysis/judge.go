@@ -2,6 +2,8 @@ package analysis
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/compare"
@@ -246,4 +248,29 @@ func (j *judge) noisyPlaces() int {
 		}
 	}
 	return n
+}
+
+// unsteady names the endpoints whose answers base itself changes as a whole from
+// pass to pass, so that little can be said of head there.
+func (j *judge) unsteady() (warnings []string) {
+	shaken, of := make(map[string]int), make(map[string]int)
+	for _, u := range j.units {
+		if u.control == nil {
+			continue
+		}
+		of[u.endpoint]++
+		for _, n := range u.noise {
+			whole := n.Path.Len() <= 2 && n.Change.Structural() // response, its status or its body
+			if whole {
+				shaken[u.endpoint]++
+				break
+			}
+		}
+	}
+	for _, endpoint := range slices.Sorted(maps.Keys(shaken)) {
+		if n := shaken[endpoint]; n*2 >= of[endpoint] {
+			warnings = append(warnings, fmt.Sprintf("%s can hardly be judged: base itself answers with another status or body from pass to pass in %d of %d exchanges.", endpoint, n, of[endpoint]))
+		}
+	}
+	return warnings
 }

@@ -166,13 +166,13 @@ func TestDecided(t *testing.T) {
 }
 
 // Identical arms under a drift that both share are hardly ever called
-// different: at most two of 60 sessions, each of twelve endpoints.
+// different: at most two of 40 sessions, each of twelve endpoints.
 func TestFalseAlarmsAreRare(t *testing.T) {
 	if testing.Short() {
-		t.Skip("simulates 60 sessions")
+		t.Skip("simulates 40 sessions")
 	}
 	alarms := 0
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		got := analysis.Run(analysis.Input{
 			Rounds: measured(1000+seed, 12, 12, 30, 1, false), Confirm: measured(5000+seed, 4, 12, 30, 1, false),
 		}, analysis.Options{})
@@ -184,7 +184,7 @@ func TestFalseAlarmsAreRare(t *testing.T) {
 		}
 	}
 	if alarms > 2 {
-		t.Errorf("%d of 60 sessions raise an alarm", alarms)
+		t.Errorf("%d of 40 sessions raise an alarm", alarms)
 	}
 }
 

@@ -38,7 +38,7 @@ func Run(in Input, opts Options) Result {
 	result.Findings = append(result.Findings, r.unexplained(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall))...)
 	result.Findings = append(result.Findings, r.resourceFindings()...)
 	r.gate(result.Findings)
-	result.Warnings = append(r.accept(result.Findings), r.ruleWarnings()...)
+	result.Warnings = slices.Concat(r.accept(result.Findings), r.ruleWarnings(), answers.unsteady())
 	order(result.Findings)
 	result.Thresholds = r.thresholds(&result)
 	result.Verdict, result.Reason = r.verdict(&result)

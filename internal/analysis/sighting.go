@@ -24,10 +24,9 @@ type sighting struct {
 	live, liveBase *traffic.Exchange
 	// restored says that head answers as recorded and base does not.
 	restored bool
-	// missed says that the mock had no answer to the live call, answered that
-	// its answer was another one than base got.
-	missed, answered bool
-	// factor is head's number of calls against base's, for repeated calls.
+	// missed says that the mock had no answer to a live call.
+	missed bool
+	// was and now are the numbers of calls on base and on head.
 	was, now int
 }
 

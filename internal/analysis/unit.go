@@ -61,7 +61,6 @@ type run struct {
 	endpoints map[string]string // by recorded id
 	perPoint  map[string]int    // inbound exchanges of head by endpoint
 	recorded  map[string]*traffic.Exchange
-	units     []*unit // inbound units by position
 	// base, control and head inbound exchanges by recorded id.
 	base, control, head map[string]*traffic.Exchange
 }

@@ -205,6 +205,29 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+// An endpoint that base itself cannot answer steadily is named, and not judged.
+func TestUnsteadyEndpointIsNamed(t *testing.T) {
+	w := miniature.Record()
+	flaky := func(n int) miniature.Faults {
+		return miniature.Faults{Answer: func(e string, r *traffic.Response) {
+			if n++; e == "products" && n%2 == 0 {
+				r.Status = 503
+			}
+		}}
+	}
+	in := analysis.Input{Recorded: w.Recorded, Base: w.Pass("base", 11, flaky(0)), Control: w.Pass("control", 12, flaky(1)), Head: w.Pass("head", 13, flaky(0))}
+	got := analysis.Run(in, analysis.Options{})
+	want := []string{"GET /v1/products can hardly be judged: base itself answers with another status or body from pass to pass in 12 of 12 exchanges."}
+	if diff := cmp.Diff(want, got.Warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	for _, f := range got.Findings {
+		if f.Cause == analysis.CauseHead {
+			t.Errorf("head does what base does, yet %v", summary([]analysis.Finding{f}))
+		}
+	}
+}
+
 func TestSeveralFaultsAtOnce(t *testing.T) {
 	w := miniature.Record()
 	got := analysis.Run(input(w, miniature.Faults{

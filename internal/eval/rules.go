@@ -83,12 +83,12 @@ func benchstat(s session) []string {
 
 // kayenta is the rule of Netflix's automated canary analysis: different when
 // the 98 % interval of the Hodges-Lehmann shift lies beyond a quarter of the
-// shift itself. The shift is estimated over thinned samples, since its cost
-// grows with the square of their size.
+// shift itself. The shift is estimated over 300 requests of each arm at
+// most, since its cost grows with the square of their number.
 func kayenta(s session) []string {
 	base, head := s.interleaved()
 	return each(base, head, func(a, b []float64) bool {
-		a, b = thin(a, 60), thin(b, 60)
+		a, b = thin(a, 300), thin(b, 300)
 		var d []float64
 		for _, x := range a {
 			for _, y := range b {
