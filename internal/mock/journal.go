@@ -51,7 +51,7 @@ func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 	r := &record{x: x, entry: o.entry}
 	if o.tier == traffic.TierMiss {
 		r.call = c
-	} else {
+	} else if c.scratch != nil {
 		defer m.index.done(c)
 	}
 	p.mu.Lock()

@@ -14,6 +14,8 @@ type call struct {
 	dep  string // the dependency it means
 	form form
 	sig  uint64
+	// scratch is where the memory of form came from.
+	scratch *form
 	// opens says that only the beginning of the request is known: sig is that
 	// of its first message, and only recorded streams can answer.
 	opens bool
@@ -26,7 +28,7 @@ func (ix *index) newCall(req *traffic.Request) *call {
 	if !ok {
 		scratch = new(form)
 	}
-	c.form = ix.canon.form(*scratch, c.dep, req)
+	c.scratch, c.form = scratch, ix.canon.form(*scratch, c.dep, req)
 	c.sig = c.form.hash(ix.seed, nil)
 	return c
 }
@@ -34,9 +36,9 @@ func (ix *index) newCall(req *traffic.Request) *call {
 // done gives back what a call needed on its way through the tiers.
 // The call keeps nothing of it: whoever takes it next writes into it at once.
 func (ix *index) done(c *call) {
-	scratch := c.form
-	c.form = nil
-	ix.forms.Put(&scratch)
+	clear(c.form) // its texts are parts of whole requests
+	*c.scratch, c.form = c.form, nil
+	ix.forms.Put(c.scratch)
 }
 
 // newOpening brings the beginning of a stream into its form. It returns nil

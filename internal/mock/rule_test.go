@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,28 @@ func TestRulesFile(t *testing.T) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// The rules that the documentation shows can be read.
+func TestRulesOfTheDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/mock.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, ok := strings.Cut(string(page), "```yaml\n")
+	example, _, ended := strings.Cut(example, "```")
+	if !ok || !ended {
+		t.Fatal("docs/mock.md shows no rules")
+	}
+	rules, err := mock.ReadRules("docs/mock.md", strings.NewReader(example))
+	if err != nil || len(rules) != 1 {
+		t.Fatalf("%d rules: %v", len(rules), err)
+	}
+	s := start(t, nil, mock.Options{Rules: rules})
+	got := send(t, s.proxied(), "GET", "http://flags.example/v1/flags/blue?env=dev", `{"user":{"id":7}}`, "Accept", "application/json")
+	if got.StatusCode != 200 || got.Header.Get("X-Flag") != "blue" || got.body != `{"name":"blue","on":true}`+"\n" {
+		t.Errorf("got %d %q %s", got.StatusCode, got.Header.Get("X-Flag"), got.body)
 	}
 }
 
