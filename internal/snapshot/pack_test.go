@@ -33,7 +33,7 @@ func many(n int) []*traffic.Exchange {
 
 func TestPackedWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.rpk")
-	list := many(3000)
+	list := many(1500)
 	m := write(t, path, list)
 	if m.Inbound != len(list) || m.Name != "s" || len(m.Files) != 1 {
 		t.Errorf("manifest %+v", m)
@@ -49,7 +49,7 @@ func TestPackedWriter(t *testing.T) {
 	if err := r.Verify(); err != nil {
 		t.Error(err)
 	}
-	if x, err := r.Exchange("00002999"); err != nil || !cmp.Equal(x, list[2999], same...) {
+	if x, err := r.Exchange("00001499"); err != nil || !cmp.Equal(x, list[1499], same...) {
 		t.Errorf("Exchange: %v, %v", x, err)
 	}
 	if rest, _ := os.ReadDir(filepath.Dir(path)); len(rest) != 1 {
@@ -103,7 +103,7 @@ func TestPackStoresBodiesOnce(t *testing.T) {
 // Whatever is done to a packed snapshot, reading it says so.
 func TestPackRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.rpk")
-	write(t, path, many(500))
+	write(t, path, many(200))
 	good, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestPackRefuses(t *testing.T) {
 	if err := check(t, good); err != nil {
 		t.Fatal(err)
 	}
-	for at := 0; at < len(good); at += 1 + len(good)/400 {
+	for at := 0; at < len(good); at += 1 + len(good)/150 {
 		bad := bytes.Clone(good)
 		bad[at] ^= 0x55
 		if err := check(t, bad); err == nil {

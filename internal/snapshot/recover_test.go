@@ -167,8 +167,8 @@ func (f *fullDisk) WriteAt(p []byte, at int64) (int, error) {
 // When the disk is full, the snapshot stays readable and every exchange is
 // either in it or counted as dropped.
 func TestDiskFull(t *testing.T) {
-	const n = 6_000
-	for _, size := range []int64{200, 2_000, 8_000, 20_000, 60_000, 800_000} {
+	const n = 3_000
+	for _, size := range []int64{200, 2_000, 8_000, 20_000, 30_000, 800_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s.rpk")
 			w, err := NewWriter(path, plain{}, Options{})

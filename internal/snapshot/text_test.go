@@ -78,7 +78,7 @@ var same = []cmp.Option{cmpopts.EquateEmpty(), cmp.Comparer(func(a, b traffic.Pa
 // Each check below writes three snapshots to disk, flushed; a few dozen do,
 // as the fuzz targets search more widely.
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", "30"); err != nil {
+	if err := flag.Set("rapid.checks", "15"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
