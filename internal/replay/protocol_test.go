@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
@@ -75,7 +73,11 @@ func TestProtocols(t *testing.T) {
 	secure.EnableHTTP2 = true
 	secure.StartTLS()
 	defer secure.Close()
-	clear := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(echo), &http2.Server{}))
+	clear := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+	clear.Config.Protocols = new(http.Protocols)
+	clear.Config.Protocols.SetHTTP1(true)
+	clear.Config.Protocols.SetUnencryptedHTTP2(true)
+	clear.Start()
 	defer clear.Close()
 	trust := secure.Client().Transport.(*http.Transport).TLSClientConfig
 	tests := []struct {

@@ -95,7 +95,8 @@ func TestRoundPairsAndInterleaves(t *testing.T) {
 		}
 		return s.String()
 	}
-	if firsts(7) != firsts(7) || firsts(7) == firsts(8) {
+	first, again, other := firsts(7), firsts(7), firsts(8)
+	if first != again || first == other {
 		t.Error("the order of pairs does not follow the seed")
 	}
 }
