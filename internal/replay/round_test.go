@@ -95,8 +95,8 @@ func TestRoundPairsAndInterleaves(t *testing.T) {
 		}
 		return s.String()
 	}
-	first, again, other := firsts(7), firsts(7), firsts(8)
-	if first != again || first == other {
+	seven, again, eight := firsts(7), firsts(7), firsts(8)
+	if seven != again || seven == eight {
 		t.Error("the order of pairs does not follow the seed")
 	}
 }
