@@ -389,6 +389,9 @@ func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, 
 		Arm: string(arm), CPUSeconds: used.CPU.Seconds(), PeakBytes: used.MemoryBytes, Restarts: used.Restarts,
 		StartupMS: float64(a.startup.Milliseconds()),
 	}
+	if age := c.r.options.Now().Sub(used.At); age > staleUsage {
+		out.Unavailable = fmt.Sprintf("the kubelet last looked %.0f s before the end", age.Seconds())
+	}
 	if c.o.Image.Context != "" {
 		if size, err := cluster.ImageSize(ctx, c.r.options.Environ, c.ref(arm)); err == nil {
 			out.ImageBytes = size
@@ -396,6 +399,9 @@ func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, 
 	}
 	return out, nil
 }
+
+// staleUsage is how old the kubelet's figures may be: it looks every 10 to 15 s.
+const staleUsage = 20 * time.Second
 
 func (c *onCluster) saveLogs(ctx context.Context, dir string) {
 	if c.kube == nil {
