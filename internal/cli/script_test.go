@@ -36,7 +36,12 @@ func TestMain(m *testing.M) {
 
 // The scripts start in a directory with a small snapshot, tiny, beside them.
 // "exits N command…" runs a command that must end with exit code N.
+// REPO is the root of the repository.
 func TestScripts(t *testing.T) {
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -46,7 +51,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Vars = append(env.Vars,
 				"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org",
-				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP="+env.Getenv("TMPDIR"),
+				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP="+env.Getenv("TMPDIR"), "REPO="+root,
 			)
 			return writeTiny(filepath.Join(env.WorkDir, "tiny"))
 		},

@@ -48,6 +48,11 @@ func (c *Config) MockOptions() (mock.Options, error) {
 		return mock.Options{}, c.Mistake("routes", "%v", err)
 	}
 	opts := mock.Options{Routes: router}
+	if c.Mock.Rules != "" {
+		if opts.Rules, err = readRules(c.Mock.Rules); err != nil {
+			return mock.Options{}, c.Mistake("mock.rules", "%v", err)
+		}
+	}
 	if c.Mock.Repeat != "auto" {
 		opts.Repeat = map[string]mock.Repeat{"*": mock.Repeat(c.Mock.Repeat)}
 	}
@@ -55,6 +60,16 @@ func (c *Config) MockOptions() (mock.Options, error) {
 		opts.Latency = mock.Latency{Scale: 1, EveryPass: true}
 	}
 	return opts, nil
+}
+
+// readRules reads a file of mock rules.
+func readRules(path string) ([]mock.Rule, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", path, errors.Unwrap(err))
+	}
+	defer f.Close()
+	return mock.ReadRules(filepath.Base(path), f)
 }
 
 // Place is where a configuration is put to work.
