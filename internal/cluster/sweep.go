@@ -97,15 +97,28 @@ func (d docker) remove(ctx context.Context, containers ...string) error {
 		return nil
 	}
 	for _, c := range containers {
-		if _, err := d.run(ctx, "inspect", "--type=container", "--format", "{{.Id}}", c); err != nil {
-			continue // gone
+		gone := func() bool {
+			_, err := d.run(ctx, "inspect", "--type=container", "--format", "{{.Id}}", c)
+			return err != nil
+		}
+		if gone() {
+			continue
 		}
 		if _, err := d.run(ctx, "rm", "--force", "--volumes", c); err != nil {
-			return err
+			// Somebody else may be at it already.
+			wait, cancel := context.WithTimeout(ctx, removeTimeout)
+			late := poll(wait, 200*time.Millisecond, gone)
+			cancel()
+			if late != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
+
+// removeTimeout bounds the wait for a removal that somebody else began.
+const removeTimeout = 8 * time.Second
 
 // removeNetwork removes kind's network if nothing is attached to it. Docker
 // refuses otherwise, which is right: another cluster uses it.
