@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,7 +38,8 @@ func TestMain(m *testing.M) {
 
 // The scripts start in a directory with a small snapshot, tiny, beside them.
 // "exits N command…" runs a command that must end with exit code N.
-// REPO is the root of the repository.
+// REPO is the root of the repository, SERVICE the URL of a server that answers
+// every request with 204.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
@@ -49,9 +52,11 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
+			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+			env.Defer(service.Close)
 			env.Vars = append(env.Vars,
 				"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org",
-				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP="+env.Getenv("TMPDIR"), "REPO="+root,
+				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP="+env.Getenv("TMPDIR"), "REPO="+root, "SERVICE="+service.URL,
 			)
 			return writeTiny(filepath.Join(env.WorkDir, "tiny"))
 		},

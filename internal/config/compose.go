@@ -127,6 +127,16 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	return o, nil
 }
 
+// Transformation are the options by which recorded requests are made fit to be
+// sent, without those of a whole run. Errors are *Mistake.
+func (c *Config) Transformation(at Place) (transform.Options, error) {
+	router, err := traffic.NewRouter(c.Routes)
+	if err != nil {
+		return transform.Options{}, c.Mistake("routes", "%v", err)
+	}
+	return c.transformOptions(at, router)
+}
+
 // transformOptions reads the keys of tokens and signatures from where they are
 // kept.
 func (c *Config) transformOptions(at Place, router *traffic.Router) (transform.Options, error) {

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reprise-ci/reprise/internal/config"
+	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/transform"
+)
+
+// replayFlags are what reprise replay takes beside the configuration.
+type replayFlags struct {
+	load     replay.Load
+	stages   string
+	limits   []string
+	allow    []string
+	dry      bool
+	capacity bool
+	http2    bool
+	keepHost bool
+}
+
+func newReplay(s Surroundings) *cobra.Command {
+	var f replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay URL",
+		Short: "Send the requests of a snapshot to a running service, as a load",
+		Long: `Send the recorded inbound requests to a service that is running, with the
+recorded timing or another one, and print what came back and how long it took.
+Response times count from the planned moment of a request.
+
+Hosts that are neither loopback nor private are refused unless --allow-host names
+them: recorded requests change data. Nothing is compared; reprise run does that.
+
+Exit codes: 0 no limit of --fail-if holds, 1 one does.`,
+		Example: `  reprise replay http://127.0.0.1:8080 --snapshot snapshots/shop
+  reprise replay http://127.0.0.1:8080 --rate 200 --budget 30s --fail-if 'p90>200ms' --fail-if 'status.5xx>0.1%'
+  reprise replay http://127.0.0.1:8080 --stages 0..500:30s,500:1m --copies 4
+  reprise replay http://127.0.0.1:8080 --capacity --fail-if 'p90>50ms'`,
+		Args: cobra.ExactArgs(1),
+	}
+	fl := cmd.Flags()
+	fl.Float64Var(&f.load.Speed, "speed", 0, "divide the recorded times: 2 is twice as fast")
+	fl.Float64Var(&f.load.Rate, "rate", 0, "send this many requests a second instead")
+	fl.StringVar(&f.stages, "stages", "", "send at these rates one after the other: 0..500:30s,500:1m")
+	fl.BoolVar(&f.load.Max, "max", false, "send as fast as answers come")
+	fl.IntVar(&f.load.Copies, "copies", 0, "multiply the load by whole sessions")
+	fl.IntVar(&f.load.Loops, "loops", 0, "send the recording this often")
+	fl.DurationVar(&f.load.Budget, "budget", 0, "stop sending after this time")
+	fl.DurationVar(&f.load.MaxIdle, "max-idle", 0, "longest gap between recorded requests that is kept; all if 0")
+	fl.IntVar(&f.load.Connections, "connections", 0, "most connections; 64 if 0")
+	fl.BoolVar(&f.load.Churn, "churn", false, "open a connection for each session, as its client did")
+	fl.StringArrayVar(&f.limits, "fail-if", nil, "condition that fails the load, such as 'p90>200ms', 'status.5xx>0.1%', 'failures>0' (repeat)")
+	fl.StringArrayVar(&f.allow, "allow-host", nil, "host outside of private networks that may be sent to (repeat)")
+	fl.BoolVar(&f.dry, "dry-run", false, "print what would be sent, and send nothing")
+	fl.BoolVar(&f.capacity, "capacity", false, "search the highest rate at which no limit of --fail-if holds")
+	fl.BoolVar(&f.http2, "http2", false, "send over HTTP/2")
+	fl.BoolVar(&f.keepHost, "keep-host", false, "send the recorded Host instead of that of the URL")
+	st := addSettings(cmd, oneOf("snapshot", "routes", "replay.timeout", "seed"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
+		if err != nil {
+			return err
+		}
+		return replayTo(cmd.Context(), s, p, cmd.OutOrStdout(), args[0], f)
+	}
+	return cmd
+}
+
+func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url string, f replayFlags) error {
+	target, err := replay.TargetOf(ctx, "target", url, f.allow)
+	if err != nil {
+		return badInput(err)
+	}
+	limits := make([]replay.Limit, len(f.limits))
+	for i, text := range f.limits {
+		if limits[i], err = replay.ParseLimit(text); err != nil {
+			return badInput(fmt.Errorf("--fail-if: %w", err))
+		}
+	}
+	if f.load.Stages, err = stagesOf(f.stages); err != nil {
+		return badInput(err)
+	}
+	engine, rewriter, err := p.replayEngine(s, f)
+	if err != nil {
+		return badInput(err)
+	}
+	f.load.Rewriter = func(int, int) replay.Rewriter { return rewriter() }
+	if f.capacity {
+		return findCapacity(ctx, w, engine, target, p.Seed, replay.CapacityOptions{Limits: limits, Load: f.load})
+	}
+	plan, err := engine.Plan(f.load)
+	if err != nil {
+		return badInput(err)
+	}
+	fmt.Fprintln(s.Stderr, plan)
+	if f.dry {
+		return nil
+	}
+	result, err := engine.Drive(ctx, target, plan)
+	if result != nil {
+		err = errors.Join(err, writeLoad(w, result))
+	}
+	if err != nil {
+		return err
+	}
+	return judgeLoad(w, result.Summary(nil), limits)
+}
+
+func stagesOf(text string) ([]replay.Stage, error) {
+	if text == "" {
+		return nil, nil
+	}
+	stages, err := replay.ParseStages(text)
+	if err != nil {
+		return nil, fmt.Errorf("--stages: %w", err)
+	}
+	return stages, nil
+}
+
+// replayEngine reads the snapshot and makes its requests fit to be sent today,
+// by the settings of a run.
+func (p *project) replayEngine(s Surroundings, f replayFlags) (*replay.Engine, func() *transform.Rewriter, error) {
+	path, err := p.findSnapshot(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	recorded, err := readExchanges(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	opts, err := p.Transformation(config.Place{Dir: p.dir, Getenv: s.env, Now: time.Now})
+	if err != nil {
+		return nil, nil, err
+	}
+	kept, err := opts.Select(recorded)
+	if err != nil {
+		return nil, nil, err
+	}
+	bindings, err := transform.Learn(kept, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	var inbound []*traffic.Exchange
+	for _, x := range kept {
+		if x.Direction == traffic.Inbound {
+			inbound = append(inbound, x)
+		}
+	}
+	if len(inbound) == 0 {
+		return nil, nil, fmt.Errorf("%s: no inbound requests to send", path)
+	}
+	engine, err := replay.New(inbound, replay.Options{
+		Timeout: time.Duration(p.Replay.Timeout), Router: opts.Router, HTTP2: f.http2, KeepHost: f.keepHost,
+	})
+	return engine, func() *transform.Rewriter { return transform.NewRewriter(bindings, opts) }, err
+}
+
+// writeLoad prints what came back, over all and by endpoint.
+func writeLoad(w io.Writer, r *replay.Result) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "REQUESTS\tENDPOINT\tANSWERS\tP50\tP90\tP99\tMAX")
+	endpoints := map[string]bool{}
+	for _, sample := range r.Samples {
+		endpoints[r.Endpoint(sample)] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
+		writeSummary(t, name, r.Summary(func(s replay.Sample) bool { return r.Endpoint(s) == name }))
+	}
+	all := r.Summary(nil)
+	writeSummary(t, "all", all)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%.1f requests a second for %s; %d not sent; %d connections; sender late by %s (p99)\n",
+		all.Rate, r.Elapsed.Round(time.Millisecond), r.Unsent, r.Connections, all.Lag.Quantile(0.99).Round(time.Microsecond))
+	if !all.Reliable {
+		fmt.Fprintln(w, "the sender was too late for these times to say much of the service")
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
+		fmt.Fprintf(w, "%s: %s\n", kind, r.Errors[kind])
+	}
+	return nil
+}
+
+func writeSummary(w io.Writer, name string, s replay.Summary) {
+	answers := map[string]int{}
+	for status, n := range s.Status {
+		answers[fmt.Sprint(status)] = int(n)
+	}
+	for kind, n := range s.Failures {
+		answers[string(kind)] = int(n)
+	}
+	q := func(q float64) time.Duration { return s.Response.Quantile(q).Round(10 * time.Microsecond) }
+	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Requests, name, tally(answers), q(0.5), q(0.9), q(0.99), q(1))
+}
+
+// judgeLoad says which limits hold; one is enough to fail.
+func judgeLoad(w io.Writer, s replay.Summary, limits []replay.Limit) error {
+	failed := false
+	for _, limit := range limits {
+		measured, bad := limit.Check(s)
+		word := "ok"
+		if bad {
+			word, failed = "FAILED", true
+		}
+		if _, err := fmt.Fprintf(w, "%s: fail if %s; measured %s\n", word, limit, measured); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return errSilent(exitGate)
+	}
+	return nil
+}
+
+func findCapacity(ctx context.Context, w io.Writer, engine *replay.Engine, target replay.Target, seed int64, opts replay.CapacityOptions) error {
+	if err := opts.Validate(); err != nil {
+		return badInput(err)
+	}
+	if seed == 0 {
+		seed = rand.Int64()
+	}
+	found, err := engine.Capacity(ctx, []replay.Target{target}, seed, opts)
+	for _, c := range found {
+		for _, probe := range c.Probes {
+			word := "holds"
+			if !probe.Holds {
+				word = probe.Why
+			}
+			fmt.Fprintf(w, "%.0f requests a second: %s\n", probe.Rate, word)
+		}
+		word := "the highest rate that holds"
+		if !c.Bounded {
+			word = "the highest rate that was tried, and it holds"
+		}
+		fmt.Fprintf(w, "capacity: %.0f requests a second, %s\n", c.Rate, word)
+	}
+	return err
+}
