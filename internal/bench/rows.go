@@ -37,11 +37,18 @@ var goals = []goal{
 	{benchmark: "capture Inbound/many", unit: "exchanges/s", peer: "httputil", atLeast: 1.5},
 	{benchmark: "compare Equal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 20},
 	{benchmark: "compare Unequal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 4},
-	{benchmark: "replay MaxRate", unit: "cpu-µs/req", peer: "vegeta", atMost: 1.0 / 4},
+	{benchmark: "replay MaxRate", unit: "cpu-us/req", peer: "vegeta", atMost: 1.0 / 4},
+	{benchmark: "replay SendError/1000", unit: "p50-us", peer: "vegeta", atMost: 1.0 / 10},
+	{benchmark: "replay SendError/1000", unit: "p99-us", peer: "vegeta", atMost: 1.0 / 5},
+	{benchmark: "replay SendError/5000", unit: "p50-us", peer: "vegeta", atMost: 1.0 / 10},
+	{benchmark: "replay SendError/5000", unit: "p99-us", peer: "vegeta", atMost: 1.0 / 5},
+	{benchmark: "replay SendError/10000", unit: "p50-us", peer: "vegeta", atMost: 1.0 / 10},
+	{benchmark: "replay SendError/10000", unit: "p99-us", peer: "vegeta", atMost: 1.0 / 5},
+	{benchmark: "mock Flat", unit: "req/s", peer: "hundred", atLeast: 0.9},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "nginx", atLeast: 0.5},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "wiremock", atLeast: 20},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "mountebank", atLeast: 50},
-	{benchmark: "snapshot Load", unit: "ns/op", peer: "jsonlines", atMost: 1.0 / 5},
+	{benchmark: "snapshot Load", unit: "exchanges/cpu-s", peer: "jsonlines", atLeast: 5},
 }
 
 var (
@@ -87,7 +94,7 @@ func pair(room string, samples map[string][]float64) []Row {
 		name, unit, _ := strings.Cut(key, " ")
 		elements := strings.Split(name, "/")
 		at := slices.Index(elements, us)
-		if at < 0 || unit == "B/op" || unit == "MB/s" {
+		if at < 0 || standard[unit] && (unit != "ns/op" || ownMetric(name, samples)) {
 			continue
 		}
 		for other, theirs := range samples {
@@ -111,6 +118,20 @@ func pair(room string, samples map[string][]float64) []Row {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Unit, b.Unit), cmp.Compare(a.Peer, b.Peer))
 	})
 	return rows
+}
+
+// standard are the units that the testing package reports by itself.
+var standard = map[string]bool{"ns/op": true, "B/op": true, "allocs/op": true, "MB/s": true}
+
+// ownMetric reports whether a benchmark reports a figure of its own, beside
+// which the time of an operation means nothing.
+func ownMetric(name string, samples map[string][]float64) bool {
+	for key := range samples {
+		if n, unit, _ := strings.Cut(key, " "); n == name && !standard[unit] {
+			return true
+		}
+	}
+	return false
 }
 
 // sibling reports whether other is the same figure of a peer, and whose.

@@ -70,7 +70,7 @@ type Image struct {
 
 // Process says how the service runs without a cluster.
 type Process struct {
-	Command      string            `yaml:"command" doc:"shell line that starts the service; ${port}, ${mock} and ${ca} are filled in"`
+	Command      string            `yaml:"command" doc:"shell line that starts the service; ${port}, ${mock} (the address of the mock as a proxy) and ${ca} are filled in"`
 	Dir          string            `yaml:"dir" doc:"directory it starts in; build.dir if empty"`
 	Env          map[string]string `yaml:"env"`
 	Ready        string            `yaml:"ready" doc:"path that answers below 400 once the service is ready; an open port is enough if empty"`

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/reprise-ci/reprise/internal/formats"
 	"github.com/reprise-ci/reprise/internal/mock"

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"syscall"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
