@@ -144,10 +144,12 @@ func (c *onCluster) start(ctx context.Context) error {
 	if c.kube, err = deploy.Connect(rest); err != nil {
 		return err
 	}
-	if c.dns, err = made.DNS(ctx); err != nil {
+	if c.dns, err = made.FindDNS(ctx); err != nil {
 		return err
 	}
-	steps := []step{c.startReplayer}
+	// The mocks start while the cluster's DNS comes up, which their pods do
+	// without and the service's do not.
+	steps := []step{c.startReplayer, made.DNSReady}
 	for _, arm := range arms {
 		steps = append(steps, func(ctx context.Context) error { return c.startMock(ctx, arm) })
 	}
@@ -216,7 +218,7 @@ func (c *onCluster) startReplayer(ctx context.Context) error {
 	c.replayer = agent.NewReplayer(at)
 	o := c.r.options
 	_, err = c.replayer.Load(ctx, agent.ReplaySettings{
-		Concurrency: o.Replay.Concurrency, Timeout: o.Replay.Timeout, MaxBody: o.Replay.MaxBody, KeepHost: o.Replay.KeepHost,
+		Concurrency: o.Replay.Concurrency, Timeout: o.Replay.Timeout, MaxBody: o.Replay.MaxBody, KeepHost: o.Replay.KeepHost, HTTP2: o.Replay.HTTP2,
 		Routes: o.Replay.Router.Templates(), Transform: o.Transform,
 	}, agent.List(inboundOf(c.r.recorded)))
 	return err
@@ -235,7 +237,7 @@ func (c *onCluster) startMock(ctx context.Context, arm Arm) error {
 	// The client outlives this step; its calls end with their own.
 	standIn := agent.NewMock(context.WithoutCancel(ctx), at)
 	_, err = standIn.Load(agent.MockSettings{
-		Arm: string(arm), Headers: o.Headers, Repeat: o.Repeat, Latency: o.Latency, MaxBody: o.MaxBody, MaxJournal: o.MaxJournal,
+		Arm: string(arm), Headers: o.Headers, Repeat: o.Repeat, Rules: o.Rules, Latency: o.Latency, MaxBody: o.MaxBody, MaxJournal: o.MaxJournal,
 		Routes: o.Routes.Templates(), CertPEM: c.r.authority.CertPEM(), KeyPEM: key, Ports: portsOf(c.r.recorded),
 		DNS: &agent.DNSSettings{Port: 53, ClusterSuffixes: []string{c.dns.Domain}, Upstream: c.dns.Address},
 	}, agent.List(c.r.recorded))
@@ -331,8 +333,15 @@ func (c *onCluster) deploy(ctx context.Context, arm Arm, project string) error {
 			c.r.note("On the cluster, %s.", n)
 		}
 	}
-	a.endpoint, err = a.release.Endpoint(ctx)
-	return err
+	if a.endpoint, err = a.release.Endpoint(ctx); err != nil {
+		return err
+	}
+	// A service that calls others of its own chart must find them.
+	addresses, err := a.release.Addresses(ctx)
+	if err != nil {
+		return err
+	}
+	return a.mock.Reach(ctx, addresses...)
 }
 
 func joinLines(lines []string) string {
