@@ -13,7 +13,6 @@ import (
 	"github.com/reprise-ci/reprise/internal/config"
 	"github.com/reprise-ci/reprise/internal/formats"
 	"github.com/reprise-ci/reprise/internal/mock"
-	"github.com/reprise-ci/reprise/internal/snapshot"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -105,19 +104,7 @@ func (s Surroundings) showIssue(i formats.Issue) {
 }
 
 func importTraffic(ctx context.Context, s Surroundings, p *project, f importFlags, paths []string, opts formats.Options) (err error) {
-	redactor, err := recordFlags{redactKey: f.redactKey}.redactor(p)
-	if err != nil {
-		return err
-	}
-	router, err := traffic.NewRouter(p.Routes)
-	if err != nil {
-		return err
-	}
-	service := p.Service
-	if service == "" {
-		service = strings.TrimSuffix(filepath.Base(p.Snapshot), ".rpk")
-	}
-	writer, err := snapshot.NewWriter(p.Snapshot, redactor, snapshot.Options{Service: service, Router: router, Replace: f.replace})
+	writer, _, err := recordFlags{redactKey: f.redactKey, replace: f.replace}.writer(p)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,8 +20,6 @@ import (
 	"github.com/reprise-ci/reprise/internal/config"
 	"github.com/reprise-ci/reprise/internal/process"
 	"github.com/reprise-ci/reprise/internal/redact"
-	"github.com/reprise-ci/reprise/internal/snapshot"
-	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/workdir"
 )
 
@@ -41,6 +38,18 @@ type recordFlags struct {
 	lossless  bool
 	replace   bool
 	bodyLimit int64
+
+	mirror  string
+	mark    capture.MirrorOptions
+	packets string
+	network uint32
+	hosts   []string
+	names   []string
+
+	sampling capture.Sampling
+	rates    []string
+	budget   capture.Budget
+	most     string
 }
 
 func newRecord(s Surroundings) *cobra.Command {
@@ -56,11 +65,16 @@ trusts the certificate authority that --ca-out writes. Without --upstream, the
 service is started here by process.command of the configuration, with all of
 that set.
 
+With --mirror, a target for traffic mirrors takes the place of both proxies, and
+with --packets a receiver of mirrored packets (VXLAN or GENEVE).
+
 Personal data and credentials are replaced before anything is written. Stop with
 Ctrl-C: what has been recorded is then complete, and the last line says how much
 was seen, stored and dropped.`,
 		Example: `  reprise record --snapshot snapshots/shop --listen 127.0.0.1:8080 --upstream 127.0.0.1:8081 --outbound 127.0.0.1:3128 --ca-out ca.pem
-  reprise record --config examples/shop/reprise.yaml --for 5m`,
+  reprise record --config examples/shop/reprise.yaml --for 5m
+  reprise record --snapshot snapshots/shop --mirror :8080 --sample 0.1
+  reprise record manifest --of shop --image registry.example/reprise:v1 | kubectl apply -f -`,
 		Args: cobra.NoArgs,
 	}
 	fl := cmd.Flags()
@@ -77,13 +91,26 @@ was seen, stored and dropped.`,
 	fl.BoolVar(&f.lossless, "lossless", false, "slow the traffic down rather than drop an exchange")
 	fl.BoolVar(&f.replace, "replace", false, "replace the snapshot of that name")
 	fl.Int64Var(&f.bodyLimit, "body-limit", 0, "bytes kept of each body; 8 MiB if 0")
+	fl.StringVar(&f.mirror, "mirror", "", "address of a target for traffic mirrors, instead of the proxies")
+	fl.StringVar(&f.mark.Mark, "mirror-mark", "", "header that marks mirrored requests, as Name or 'Name: value'; others are not kept")
+	fl.BoolVar(&f.mark.KeepShadow, "keep-shadow", false, "leave -shadow in mirrored host names")
+	fl.StringVar(&f.packets, "packets", "", "UDP address for mirrored packets, instead of the proxies")
+	fl.Uint32Var(&f.network, "network", 0, "the only VXLAN network whose packets are read; all if 0")
+	fl.StringArrayVar(&f.hosts, "host", nil, "host[:port] of the service in packets: requests to others are outbound (repeat)")
+	fl.StringArrayVar(&f.names, "name", nil, "name of an address in packets: address[:port]=name (repeat)")
+	fl.Float64Var(&f.sampling.Rate, "sample", 0, "share of the requests to keep, with all that they cause; all if 0")
+	fl.StringVar(&f.sampling.Header, "sample-by", "", "choose by this header, so that the requests of a user stay together")
+	fl.StringArrayVar(&f.rates, "sample-endpoint", nil, "another share for one endpoint: 'GET /health=0' (repeat)")
+	fl.Int64Var(&f.budget.Exchanges, "max-exchanges", 0, "end after this many exchanges")
+	fl.StringVar(&f.most, "max-size", "", "end after this many bytes, such as 500MiB")
 	st := addSettings(cmd, func(path string) bool {
 		return path == "snapshot" || path == "service" || path == "routes" || path == "redact.disable" || strings.HasPrefix(path, "process.")
 	})
+	cmd.AddCommand(newRecordManifest())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := st.loadWith(cmd, s, noInput, func(c *config.Config) error {
 			c.Target, c.Chart = config.TargetProcess, ""
-			if f.upstream != "" {
+			if f.upstream != "" || f.mirror != "" || f.packets != "" {
 				c.Process.Command = "(running)" // nothing is started
 			}
 			if c.Snapshot == "" {
@@ -93,6 +120,12 @@ was seen, stored and dropped.`,
 		})
 		if err != nil {
 			return err
+		}
+		switch {
+		case f.mirror != "" && f.packets != "", (f.mirror != "" || f.packets != "") && f.upstream != "":
+			return badInput(errors.New("--upstream, --mirror and --packets are different sources; give one"))
+		case f.packets != "":
+			return recordPackets(cmd.Context(), s, p, f)
 		}
 		return record(cmd.Context(), s, p, f)
 	}
@@ -105,27 +138,7 @@ func noInput(string) string { return "" }
 // record runs until ctx ends or the time is up. That is how a recording ends
 // well, so neither is an error.
 func record(ctx context.Context, s Surroundings, p *project, f recordFlags) (err error) {
-	ca, err := recordingAuthority(f)
-	if err != nil {
-		return badInput(err)
-	}
-	outboundOptions, err := f.outboundOptions()
-	if err != nil {
-		return badInput(err)
-	}
-	redactor, err := f.redactor(p)
-	if err != nil {
-		return badInput(err)
-	}
-	service := p.Service
-	if service == "" {
-		service = filepath.Base(p.Snapshot)
-	}
-	router, err := traffic.NewRouter(p.Routes)
-	if err != nil {
-		return badInput(err)
-	}
-	writer, err := snapshot.NewWriter(p.Snapshot, redactor, snapshot.Options{Service: service, Router: router, Replace: f.replace})
+	writer, router, err := f.writer(p)
 	if err != nil {
 		return badInput(err)
 	}
@@ -135,23 +148,32 @@ func record(ctx context.Context, s Surroundings, p *project, f recordFlags) (err
 			err = errors.Join(err, writer.Abort())
 		}
 	}()
-	recorder, err := capture.NewRecorder(writer, capture.Options{BodyLimit: f.bodyLimit, Lossless: f.lossless})
+	opts, err := f.recorderOptions(router)
 	if err != nil {
 		return badInput(err)
 	}
-	outbound, err := capture.NewOutbound(ca, recorder, outboundOptions)
+	recorder, err := capture.NewRecorder(writer, opts)
 	if err != nil {
 		return badInput(err)
 	}
-	if f.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.duration)
-		defer cancel()
-	}
-	runErr := runRecording(ctx, s, p, f, ca, recorder, outbound)
-
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	ctx, cancel := f.limited(ctx)
 	defer cancel()
+	go func() {
+		select {
+		case <-recorder.Full():
+			cancel() // the budget is used up
+		case <-ctx.Done():
+		}
+	}()
+	var runErr error
+	if f.mirror != "" {
+		runErr = runMirror(ctx, s, f, recorder)
+	} else {
+		runErr = runProxies(ctx, s, p, f, recorder)
+	}
+
+	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer stop()
 	closeErr := recorder.Close(closing)
 	counts := recorder.Counts()
 	if counts.Stored == 0 {
@@ -166,6 +188,23 @@ func record(ctx context.Context, s Surroundings, p *project, f recordFlags) (err
 	stored = true
 	fmt.Fprintf(s.Stderr, "%s: %d inbound and %d outbound exchanges; %s\n", p.Snapshot, manifest.Inbound, manifest.Outbound, counts)
 	return errors.Join(runErr, closeErr)
+}
+
+// runProxies makes both proxies and runs them.
+func runProxies(ctx context.Context, s Surroundings, p *project, f recordFlags, recorder *capture.Recorder) error {
+	ca, err := recordingAuthority(f)
+	if err != nil {
+		return badInput(err)
+	}
+	outboundOptions, err := f.outboundOptions()
+	if err != nil {
+		return badInput(err)
+	}
+	outbound, err := capture.NewOutbound(ca, recorder, outboundOptions)
+	if err != nil {
+		return badInput(err)
+	}
+	return runRecording(ctx, s, p, f, ca, recorder, outbound)
 }
 
 // runRecording serves both proxies, and the service if it is to be started,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 
 // The scripts start in a directory with a small snapshot, tiny, beside them.
 // "exits N command…" runs a command that must end with exit code N.
+// "listening ADDRESS" waits for a server there; FREE is an address for one.
 // REPO is the root of the repository, SERVICE the URL of a server that answers
 // every request with 204.
 func TestScripts(t *testing.T) {
@@ -50,13 +52,20 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "listening": listening},
 		Setup: func(env *testscript.Env) error {
 			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 			env.Defer(service.Close)
+			free, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			if err := free.Close(); err != nil {
+				return err
+			}
 			env.Vars = append(env.Vars,
 				"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org",
-				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP="+env.Getenv("TMPDIR"), "REPO="+root, "SERVICE="+service.URL,
+				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP="+env.Getenv("TMPDIR"), "REPO="+root, "SERVICE="+service.URL, "FREE="+free.Addr().String(),
 			)
 			return writeTiny(filepath.Join(env.WorkDir, "tiny"))
 		},
@@ -79,6 +88,22 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+func listening(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listening ADDRESS")
+	}
+	var err error
+	for range 1000 {
+		var c net.Conn
+		if c, err = net.Dial("tcp", args[0]); err == nil {
+			ts.Check(c.Close())
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("nobody listens: %v", err)
 }
 
 // writeTiny writes a snapshot of one exchange.
