@@ -15,18 +15,18 @@ type Accept struct {
 	// every kind. For outbound findings, Call is the route, and the address is
 	// the one inside the call. Endpoint and Call may hold * for any text.
 	Address  traffic.Pattern `yaml:"address" json:"address"`
-	Kind     Kind            `yaml:"kind" json:"kind,omitempty"`
-	Change   Change          `yaml:"change" json:"change,omitempty"`
+	Kind     Kind            `yaml:"kind,omitempty" json:"kind,omitempty"`
+	Change   Change          `yaml:"change,omitempty" json:"change,omitempty"`
 	Endpoint string          `yaml:"endpoint" json:"endpoint"`
-	Call     string          `yaml:"call" json:"call,omitempty"`
+	Call     string          `yaml:"call,omitempty" json:"call,omitempty"`
 	// Broad allows an acceptance to reach further than one endpoint.
-	Broad bool `yaml:"broad" json:"broad,omitempty"`
+	Broad bool `yaml:"broad,omitempty" json:"broad,omitempty"`
 
 	Reason string `yaml:"reason" json:"reason"`
-	Author string `yaml:"author" json:"author,omitempty"`
+	Author string `yaml:"author,omitempty" json:"author,omitempty"`
 	// Date is when it was accepted, Expires when it ends; zero for never.
 	Date    time.Time `yaml:"date" json:"date"`
-	Expires time.Time `yaml:"expires" json:"expires,omitzero"`
+	Expires time.Time `yaml:"expires,omitempty" json:"expires,omitzero"`
 }
 
 // Validate reports what an acceptance lacks, or that it reaches too far.

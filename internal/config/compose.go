@@ -102,6 +102,10 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	if err != nil {
 		return pipeline.Options{}, err
 	}
+	if judging.Accepts, err = ReadAccepts(at.Dir); err != nil {
+		return pipeline.Options{}, err
+	}
+	judging.Now = at.Now()
 	redactor, err := redact.New(c.RedactOptions(at.RedactKey))
 	if err != nil {
 		return pipeline.Options{}, c.Mistake("redact", "%v", err)
