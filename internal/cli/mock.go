@@ -26,7 +26,8 @@ takes plain HTTP, TLS (for any name, signed by the authority that --ca-out
 writes), HTTP/2 and the requests of a forward proxy, so that either
 HTTP_PROXY=http://ADDRESS or a changed base URL leads there. Nothing is ever
 passed on: a call that was not recorded is answered with status 599 and the
-recorded calls that come nearest.`,
+recorded calls that come nearest. At the end the calls are written to output-dir,
+for reprise explain.`,
 		Example: `  reprise mock --snapshot snapshots/shop --listen 127.0.0.1:3128 --ca-out ca.pem`,
 		Args:    cobra.NoArgs,
 	}
@@ -35,7 +36,7 @@ recorded calls that come nearest.`,
 	cmd.Flags().StringVar(&f.caKey, "ca-key", "", "PEM file of its key")
 	cmd.Flags().StringVar(&f.caOut, "ca-out", "", "write the certificate of the authority there")
 	st := addSettings(cmd, func(path string) bool {
-		return path == "snapshot" || path == "routes" || path == "mock.latency" || path == "mock.repeat" || path == "mock.rules"
+		return path == "snapshot" || path == "routes" || path == "mock.latency" || path == "mock.repeat" || path == "mock.rules" || path == "output-dir"
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
@@ -81,7 +82,7 @@ func serveMock(ctx context.Context, s Surroundings, p *project, listen []string,
 		group.Go(func() error { return m.Serve(serving, l) })
 	}
 	group.Go(func() error { showCounters(serving, s, m); return nil })
-	err = errors.Join(group.Wait(), m.Close())
+	err = errors.Join(group.Wait(), writeJournal(s, p, m), m.Close())
 	fmt.Fprintln(s.Stderr, counters(m))
 	return err
 }
