@@ -44,10 +44,9 @@ type packet struct {
 	data []byte
 	full int
 	// What it carries, for the tests that lose packets.
-	exchange   int
-	isHead     bool
-	isRequest  bool
-	isHandshak bool
+	exchange  int
+	isHead    bool
+	isRequest bool
 }
 
 type talker struct {

@@ -29,9 +29,6 @@ type source struct {
 	run    *importer
 }
 
-// errStop ends the reading of a file without being a failure of its own.
-var errStop = errors.New("stop")
-
 // emit hands on one exchange.
 func (s *source) emit(x *traffic.Exchange) error {
 	if err := s.ctx.Err(); err != nil {
