@@ -144,22 +144,6 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Tail returns the last output so far, stdout and stderr together.
 func (p *Process) Tail() string { return p.tail.String() }
 
-// Usage returns the CPU time and peak resident memory of an ended process; it
-// reports false while the process runs.
-func (p *Process) Usage() (cpu time.Duration, peakBytes int64, ok bool) {
-	select {
-	case <-p.done:
-	default:
-		return 0, 0, false
-	}
-	state := p.cmd.ProcessState
-	usage, isRusage := state.SysUsage().(*syscall.Rusage)
-	if !isRusage {
-		return 0, 0, false
-	}
-	return state.UserTime() + state.SystemTime(), usage.Maxrss * 1024, true
-}
-
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])

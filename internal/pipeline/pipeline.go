@@ -106,10 +106,14 @@ func Run(ctx context.Context, o Options, progress Progress) (*Outcome, error) {
 	for _, arm := range arms {
 		r.seen[arm] = &observation{}
 	}
-	stop := context.AfterFunc(ctx, r.hurry)
+	hurried := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(hurried); r.hurry() })
 	err := r.do(ctx)
-	stop()
+	hurries := !stop()
 	r.settle(ctx, err)
+	if hurries {
+		<-hurried
+	}
 	return r.outcome(), err
 }
 

@@ -11,13 +11,11 @@ import (
 // supports (USER_HZ).
 const clockTick = 10 * time.Millisecond
 
-// Usage returns the CPU time and the peak resident memory of the service so
-// far, or of its whole life once it has ended. It reports false where the
-// system does not tell.
+// Usage returns the CPU time and the peak resident memory of the running
+// service so far. It reports false where the system does not tell, and once the
+// service has ended: what wait(2) tells then counts the memory of the process
+// that forked it, too.
 func (i *Instance) Usage() (cpu time.Duration, peakBytes int64, ok bool) {
-	if cpu, peakBytes, ok = i.process.Usage(); ok {
-		return cpu, peakBytes, true
-	}
 	dir := "/proc/" + strconv.Itoa(i.process.PID())
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {
