@@ -230,7 +230,6 @@ func missResponse(x *traffic.Exchange) *traffic.Response {
 		"call":   x.Request.Method + " " + x.Request.URL(),
 		"lane":   string(x.Lane),
 		"reason": x.Match.Reason,
-		"hint":   "run: reprise explain " + x.ID,
 	})
 	if err != nil { // maps of strings always encode
 		body = []byte("{}")
