@@ -61,7 +61,7 @@ func Preflight(ctx context.Context, env []string) (Machine, error) {
 	if jsonErr := json.Unmarshal([]byte(out), &info); err == nil && jsonErr != nil {
 		err = fmt.Errorf("read docker info: %w", jsonErr)
 	}
-	if err == nil && len(info.ServerErrors) > 0 {
+	if len(info.ServerErrors) > 0 { // told with and without an exit code
 		err = errors.New(info.ServerErrors[0])
 	}
 	if err != nil {
