@@ -110,7 +110,7 @@ func show(w io.Writer, rows []Row, skipped []string) error {
 		} else if r.Goal != "" {
 			verdict = "missed"
 		}
-		if err := table.Append(r.Name, figure(r.Value), r.Unit, r.Peer, figure(r.PeerValue), fmt.Sprintf("%.2f", r.Ratio), r.Goal, verdict); err != nil {
+		if err := table.Append(r.Name, figure(r.Value), r.Unit, r.Peer, figure(r.PeerValue), figure(r.Ratio), r.Goal, verdict); err != nil {
 			return err
 		}
 	}
