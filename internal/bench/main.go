@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -87,15 +88,28 @@ func measure(ctx context.Context, room string, count int, benchtime string) (sam
 			Argv: []string{binary, "-test.run=^$", "-test.bench=.", "-test.v", "-test.benchtime=" + benchtime},
 			Dir:  filepath.Join("internal", room), Env: os.Environ(), Out: &text,
 		})
-		if err != nil {
+		skipped = parse(text.String(), samples)
+		if err != nil { // one benchmark failed; the others have their figures
+			skipped = append(skipped, "a benchmark failed: "+failure(text.String(), err))
+		}
+		if ctx.Err() != nil {
 			return nil, nil, err
 		}
-		skipped = parse(text.String(), samples)
 	}
 	for i, s := range skipped {
 		skipped[i] = room + ": " + s
 	}
 	return samples, skipped, nil
+}
+
+// failure finds what a failing benchmark said.
+func failure(text string, err error) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "_test.go:") {
+			err = errors.New(strings.TrimSpace(line))
+		}
+	}
+	return err.Error()
 }
 
 func show(w io.Writer, rows []Row, skipped []string) error {
