@@ -173,38 +173,17 @@ func (c *onCluster) startAgent(ctx context.Context, namespace, role string) (dep
 	return pod, at, err
 }
 
-// reach forwards a port to an agent and waits until it answers. Forwarding ends
-// with the first connection that the pod refuses, which is what an agent that
-// has not opened its port yet does; then it begins anew.
+// reach forwards a port to an agent and waits until it answers.
 func (c *onCluster) reach(ctx context.Context, pod deploy.Pod) (agent.Endpoint, error) {
-	limited, cancel := context.WithTimeout(ctx, agentTime)
-	defer cancel()
-	for {
-		forwarding, err := c.cluster.Forward(context.WithoutCancel(ctx), pod.Namespace, pod.Name, agent.ControlPort)
-		if err != nil {
-			return agent.Endpoint{}, err
-		}
-		at := agent.Endpoint{Addr: forwarding.Addr, Token: c.token}
-		asking, stop := context.WithCancel(limited)
-		go func() {
-			select {
-			case <-forwarding.Done():
-				stop()
-			case <-asking.Done():
-			}
-		}()
-		err = agent.Healthy(asking, at)
-		stop()
-		if err == nil {
-			c.r.later(func(context.Context) error { forwarding.Close(); return nil })
-			return at, nil
-		}
-		forwarding.Close()
-		if limited.Err() != nil {
-			return agent.Endpoint{}, err
-		}
-		time.Sleep(100 * time.Millisecond)
+	forwarding, err := c.cluster.Forward(context.WithoutCancel(ctx), pod.Namespace, pod.Name, agent.ControlPort)
+	if err != nil {
+		return agent.Endpoint{}, err
 	}
+	c.r.later(func(context.Context) error { forwarding.Close(); return nil })
+	at := agent.Endpoint{Addr: forwarding.Addr, Token: c.token}
+	ctx, cancel := context.WithTimeout(ctx, agentTime)
+	defer cancel()
+	return at, agent.Healthy(ctx, at)
 }
 
 // agentTime is how long an agent may take to answer once its pod runs.
