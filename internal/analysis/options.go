@@ -47,9 +47,9 @@ type LatencyOptions struct {
 	FloorShare float64
 	FloorMS    float64
 	// Level is the false discovery rate at which an endpoint counts as
-	// changed (0.05), FailLevel the one at which it may fail the check (0.01).
-	Level     float64
-	FailLevel float64
+	// changed (0.01). A run has many tests and a repository many runs, so at
+	// 0.05 one run in twenty would name an endpoint that did not change.
+	Level float64
 	// Equivalence is how near to no change the whole interval must be for the
 	// verdict "same" (0.05).
 	Equivalence float64
@@ -92,7 +92,7 @@ func (o Options) Validate() error {
 		at, to float64
 	}{
 		{"floor-share", o.Latency.FloorShare, 0, 10}, {"floor-ms", o.Latency.FloorMS, 0, 1e6},
-		{"level", o.Latency.Level, 0, 0.5}, {"fail-level", o.Latency.FailLevel, 0, 0.5},
+		{"level", o.Latency.Level, 0, 0.5},
 		{"equivalence", o.Latency.Equivalence, 0, 10}, {"max-noise", o.Latency.MaxNoise, 0, 10},
 		{"min-pairs", float64(o.Latency.MinPairs), 0, 1e9},
 	} {
@@ -115,7 +115,7 @@ func (o Options) withDefaults() Options {
 		field *float64
 		value float64
 	}{
-		{&l.FloorShare, 0.03}, {&l.FloorMS, 0.1}, {&l.Level, 0.05}, {&l.FailLevel, 0.01}, {&l.Equivalence, 0.05}, {&l.MaxNoise, 0.10},
+		{&l.FloorShare, 0.03}, {&l.FloorMS, 0.1}, {&l.Level, 0.01}, {&l.Equivalence, 0.05}, {&l.MaxNoise, 0.10},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

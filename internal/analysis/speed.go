@@ -73,7 +73,7 @@ func (r *run) speedFinding(endpoint, quantile string, requests int, q Quantile) 
 	if q.Verdict == Faster {
 		f.Change = ChangeFaster
 	}
-	f.Gates = q.Verdict == Slower && q.P <= r.opts.Latency.FailLevel
+	f.Gates = q.Verdict == Slower
 	return f
 }
 

@@ -39,8 +39,10 @@ func TestKind(t *testing.T) {
 			expect = append(expect, r.expect...)
 		}
 	}
-	document, code := run(t, newRepository(t, picked...), "--target", "kind", "--latency-budget", "20s")
-	check(t, document, code, expect)
+	repository := newRepository(t, picked...)
+	document := checkMeasured(t, expect, func() (*report.Document, int) {
+		return run(t, repository, "--target", "kind", "--latency-budget", "20s")
+	})
 	for arm, account := range document.Mock {
 		if account.Recorded != account.Matched+account.Unused {
 			t.Errorf("%s: recorded %d = matched %d + unused %d does not hold", arm, account.Recorded, account.Matched, account.Unused)

@@ -52,8 +52,8 @@ func TestRegressionsAreFound(t *testing.T) {
 				args = []string{"--latency-off"}
 				t.Parallel()
 			}
-			document, code := run(t, newRepository(t, r), args...)
-			check(t, document, code, r.expect)
+			repository := newRepository(t, r)
+			checkMeasured(t, r.expect, func() (*report.Document, int) { return run(t, repository, args...) })
 		})
 	}
 }
@@ -150,13 +150,42 @@ func environment(t *testing.T) []string {
 	return append(env, "TMPDIR="+t.TempDir(), "GOWORK=off", "GOFLAGS=", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
 }
 
-// check wants one finding with cause head for each expectation and no other,
-// no finding at all where none is expected, and the verdict and the exit code
-// that follow.
+// check wants what deviations looks for.
 func check(t *testing.T, d *report.Document, code int, expect []expectation) {
 	t.Helper()
+	wrong, _ := deviations(d, code, expect)
+	for _, w := range wrong {
+		t.Error(w)
+	}
+	if t.Failed() {
+		for _, f := range d.Findings {
+			t.Logf("%s", describe(f))
+		}
+	}
+}
+
+// checkMeasured is check for runs that measure latency. A verdict on latency may
+// err in one run of a hundred, and several tests measure, so where a run is as
+// expected but for latency, what counts is a second one.
+func checkMeasured(t *testing.T, expect []expectation, once func() (*report.Document, int)) *report.Document {
+	t.Helper()
+	d, code := once()
+	if wrong, latency := deviations(d, code, expect); len(wrong) > 0 && latency {
+		t.Logf("measured once more, because of:\n%s", strings.Join(wrong, "\n"))
+		d, code = once()
+	}
+	check(t, d, code, expect)
+	return d
+}
+
+// deviations tells how a report differs from one finding with cause head for
+// each expectation and no other, no finding at all where none is expected, and
+// the verdict and the exit code that follow; and whether only findings of
+// latency differ.
+func deviations(d *report.Document, code int, expect []expectation) (wrong []string, latency bool) {
 	left := slices.Clone(expect)
 	gates := false
+	latency = true
 	for _, f := range d.Findings {
 		gates = gates || f.Gates
 		if f.Cause != analysis.CauseHead && len(expect) > 0 {
@@ -164,26 +193,25 @@ func check(t *testing.T, d *report.Document, code int, expect []expectation) {
 		}
 		i := slices.IndexFunc(left, func(e expectation) bool { return f.Cause == analysis.CauseHead && e.matches(f) })
 		if i < 0 {
-			t.Errorf("not expected: %s", describe(f))
+			wrong = append(wrong, "not expected: "+describe(f))
+			latency = latency && f.Kind == analysis.KindLatency
 			continue
 		}
 		left = slices.Delete(left, i, i+1)
 	}
 	for _, e := range left {
-		t.Errorf("missing: %s", e)
+		wrong = append(wrong, "missing: "+e.String())
+		latency = latency && e.Kind == analysis.KindLatency
 	}
 	wantCode, wantVerdict := 0, analysis.Pass
 	if slices.ContainsFunc(expect, func(e expectation) bool { return e.Kind != analysis.KindLatency }) {
 		wantCode, wantVerdict = 1, analysis.Fail
 	}
 	if d.Verdict != wantVerdict || code != wantCode || gates != (wantCode == 1) {
-		t.Errorf("verdict %s (%s), exit code %d, gates %v; want %s and %d", d.Verdict, d.Reason, code, gates, wantVerdict, wantCode)
+		wrong = append(wrong, fmt.Sprintf("verdict %s (%s), exit code %d, gates %v; want %s and %d", d.Verdict, d.Reason, code, gates, wantVerdict, wantCode))
+		latency = false
 	}
-	if t.Failed() {
-		for _, f := range d.Findings {
-			t.Logf("%s", describe(f))
-		}
-	}
+	return wrong, latency
 }
 
 func describe(f analysis.Finding) string {
