@@ -155,13 +155,20 @@ func newLearned(rw Rewriter, mock Lanes) *learned {
 }
 
 // bind tells the mock, before the exchange id is sent in lane, what its
-// sources taught.
+// sources taught, and which dates of its own moved.
 func (l *learned) bind(pass uint32, id string, lane traffic.Lane) {
 	for _, source := range l.rewriter.Needs(id) {
 		l.mu.Lock()
 		pairs := l.from[source]
 		l.mu.Unlock()
 		for _, b := range pairs {
+			l.mock.Bind(pass, lane, b.Recorded, b.Live)
+		}
+	}
+	if dates, ok := l.rewriter.(interface {
+		Moved(string) []traffic.Binding
+	}); ok {
+		for _, b := range dates.Moved(id) {
 			l.mock.Bind(pass, lane, b.Recorded, b.Live)
 		}
 	}

@@ -42,6 +42,12 @@ func (w *answerWalk) give(s spot) {
 		s.collection = w.collection
 	}
 	w.visit(s)
+	if _, claims, ok := jwtParts(s.value); ok {
+		claimSpots(claims, s.path, func(_ leaf, claim spot) {
+			claim.collection = s.collection
+			w.visit(claim)
+		})
+	}
 }
 
 // answerPlumbing are headers of answers that no client sends back.
@@ -121,6 +127,9 @@ func (w *answerWalk) body(plain []byte, mediaType string) {
 	case mediaType == "application/x-www-form-urlencoded":
 		w.pairs(string(plain), base)
 		return
+	case mediaType == "text/event-stream":
+		w.events(plain, base)
+		return
 	case traffic.IsJSON(mediaType) || mediaType == "" || mediaType == "text/plain":
 		isJSON := jsonLeaves(plain, base, func(l leaf) {
 			s := spot{path: l.path, key: l.key, parent: l.parent, value: l.text(plain), number: l.number}
@@ -164,6 +173,28 @@ func (w *answerWalk) html(plain []byte, base traffic.Path) {
 		case "a", "form":
 			w.url(attribute["href"]+attribute["action"], base.Child("link").Elem(links))
 			links++
+		}
+	}
+}
+
+// events visits the data and the ids of server-sent events; a client that
+// comes back sends the last id.
+func (w *answerWalk) events(plain []byte, base traffic.Path) {
+	n := 0
+	for line := range strings.Lines(string(plain)) {
+		line = strings.TrimRight(line, "\r\n")
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		event := base.Child("events").Elem(n)
+		switch {
+		case line == "":
+			n++
+		case field == "id":
+			w.give(spot{path: event.Child("id"), key: "Last-Event-ID", value: value})
+		case field == "data":
+			jsonLeaves([]byte(value), event.Child("data"), func(l leaf) {
+				w.give(spot{path: l.path, key: l.key, parent: l.parent, value: l.text([]byte(value)), number: l.number})
+			})
 		}
 	}
 }

@@ -10,17 +10,34 @@ import (
 
 var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d|[+-]\d{4})?$`)
 
-// shiftDate moves a date or time, in whatever form it is written, and writes it
-// in the same form. Bare dates move by whole days. It reports false for texts
-// that are neither.
-func shiftDate(text string, by time.Duration) (string, bool) {
+// date is a date or time as it was written.
+type date struct {
+	time.Time
+	bare  bool // a day without a time
+	write func(time.Time) string
+}
+
+// readDate reads a date or time in any of the forms that requests use: RFC 3339
+// with any precision and zone, seconds to nanoseconds since 1970, HTTP dates,
+// the basic form of ISO 8601, and bare dates.
+func readDate(text string) (date, bool) {
+	if len(text) < len(time.DateOnly) || len(text) > 40 {
+		return date{}, false
+	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && text[0] != '-' && text[0] != '+' {
 		unit := map[int]time.Duration{10: time.Second, 13: time.Millisecond, 16: time.Microsecond, 19: time.Nanosecond}[len(text)]
 		if unit == 0 {
-			return text, false
+			return date{}, false
 		}
-		return strconv.FormatInt(n+int64(by/unit), 10), true
+		perSecond := int64(time.Second / unit)
+		return date{
+			Time: time.Unix(n/perSecond, n%perSecond*int64(unit)),
+			write: func(t time.Time) string {
+				return strconv.FormatInt(t.Unix()*perSecond+int64(t.Nanosecond())/int64(unit), 10)
+			},
+		}, true
 	}
+	layouts := []string{time.DateOnly, http.TimeFormat, time.RFC1123Z, "20060102T150405Z"}
 	if parts := timestamp.FindStringSubmatch(text); parts != nil {
 		layout := "2006-01-02" + parts[1] + "15:04:05"
 		if parts[2] != "" {
@@ -34,17 +51,25 @@ func shiftDate(text string, by time.Duration) (string, bool) {
 		case parts[3] != "":
 			layout += "-07:00"
 		}
-		t, err := time.Parse(layout, text)
-		return t.Add(by).Format(layout), err == nil
+		layouts = []string{layout}
 	}
-	for _, layout := range []string{time.DateOnly, http.TimeFormat, time.RFC1123Z, "20060102T150405Z"} {
+	for _, layout := range layouts {
 		if t, err := time.Parse(layout, text); err == nil {
-			move := by
-			if layout == time.DateOnly {
-				move = by.Round(24 * time.Hour)
-			}
-			return t.Add(move).Format(layout), true
+			return date{t, layout == time.DateOnly, func(t time.Time) string { return t.Format(layout) }}, true
 		}
 	}
-	return text, false
+	return date{}, false
+}
+
+// shiftDate moves a date or time and writes it in its own form. Bare dates move
+// by whole days. It reports false for texts that are neither.
+func shiftDate(text string, by time.Duration) (string, bool) {
+	d, ok := readDate(text)
+	if !ok {
+		return text, false
+	}
+	if d.bare {
+		by = by.Round(24 * time.Hour)
+	}
+	return d.write(d.Add(by)), true
 }

@@ -9,10 +9,11 @@
 // such values, and no script is needed. A value is bound when all of this holds:
 //
 //   - it was first seen in a recorded answer: in a JSON leaf, a header, a
-//     cookie, a part of Location, a hidden form field;
+//     cookie, a part of Location, a hidden form field, a server-sent event, a
+//     claim of a token;
 //   - it occurs in a later request: in a path segment, a query value, a header,
-//     a cookie, a credential, a JSON leaf, a form value, or as a whole word
-//     within one of these;
+//     a cookie, a credential, a JSON leaf, a form value, a part of a multipart
+//     body, a claim of a token, or as a whole word within one of these;
 //   - no request before that answer held it, because then it is the client's
 //     own, or data that was there before;
 //   - it is distinctive: eight characters or more with letters and digits, nine

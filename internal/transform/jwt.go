@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -26,13 +27,15 @@ import (
 // JWTRule signs tokens anew, because recorded ones have expired and redacted
 // ones have no valid signature. The times iat, nbf and exp move by the age of
 // the recording, so that a token that had expired when it was recorded still
-// has. Tokens that a live answer gave are never touched.
+// has. Claims that hold a value of an earlier answer get the live one. Tokens that a live answer gave are never touched.
 type JWTRule struct {
 	// Header is the request header that holds the token, after "Bearer " or
-	// alone. Default: Authorization, unless Cookie is given.
+	// alone. Default: Authorization, unless Cookie or At is given.
 	Header string `yaml:"header" json:"header,omitempty"`
 	// Cookie is the cookie that holds the token.
 	Cookie string `yaml:"cookie" json:"cookie,omitempty"`
+	// At is any other place in requests, such as request.body.client_assertion.
+	At *traffic.Pattern `yaml:"at" json:"at,omitempty"`
 	// Algorithm is HS256, HS384, HS512, RS256 or ES256; empty means HS256.
 	Algorithm string `yaml:"algorithm" json:"algorithm"`
 	// Key is the secret of HS algorithms, or a private key in PEM.
@@ -54,15 +57,26 @@ type signer struct {
 	hash    crypto.Hash
 	secret  []byte
 	private crypto.Signer
+	place   traffic.Pattern
 }
 
 func (r JWTRule) signer() (signer, error) {
 	s := signer{JWTRule: r}
-	if s.Header == "" && s.Cookie == "" {
-		s.Header = "Authorization"
+	given := 0
+	for _, is := range []bool{s.Header != "", s.Cookie != "", s.At != nil} {
+		if is {
+			given++
+		}
 	}
-	if s.Header != "" && s.Cookie != "" {
-		return s, errors.New("give one of header and cookie, not both")
+	switch {
+	case given > 1:
+		return s, errors.New("give one of header, cookie and at")
+	case s.Cookie != "":
+		s.place = traffic.At("request", "cookie", s.Cookie).Pattern()
+	case s.At != nil:
+		s.place = *s.At
+	default:
+		s.place = traffic.At("request", "header", cmp.Or(s.Header, "Authorization")).Pattern()
 	}
 	if s.Algorithm == "" {
 		s.Algorithm = "HS256"
@@ -158,70 +172,27 @@ func (c *tokenCache) get(key tokenKey, sign func() (string, bool)) (string, bool
 	return token, ok
 }
 
-// credentials signs the tokens of a request anew. A value that differs from
-// the recorded one came from a live answer and is left alone.
-func (c *compiled) credentials(recorded *traffic.Exchange, req *traffic.Request) *traffic.Request {
-	out := req
-	for n, s := range c.jwt {
-		for i, f := range req.Header {
-			var value string
-			var ok bool
-			resign := func(token string) (string, bool) {
-				shift := c.age(recorded).Truncate(time.Second)
-				return c.tokens.get(tokenKey{token, shift, n}, func() (string, bool) { return s.resign(token, shift) })
-			}
-			switch {
-			case i >= len(recorded.Request.Header):
-			case s.Header != "" && strings.EqualFold(f.Name, s.Header) && f == recorded.Request.Header[i]:
-				scheme, token := splitCredential(f)
-				if value, ok = resign(token); ok {
-					value = scheme + value
-				}
-			case s.Cookie != "" && strings.EqualFold(f.Name, "Cookie"):
-				was := recorded.Request.Header[i].Value
-				value, ok = inCookie(f.Value, s.Cookie, func(token string) (string, bool) {
-					if !strings.Contains(was, token) {
-						return token, false
-					}
-					return resign(token)
-				})
-			}
-			if !ok {
-				continue
-			}
-			if out == req {
-				clone := *req
-				clone.Header = req.Header.Clone()
-				out = &clone
-			}
-			out.Header[i].Value = value
-		}
-	}
-	return out
-}
-
-func inCookie(line, name string, change func(string) (string, bool)) (string, bool) {
-	pairs := strings.Split(line, ";")
-	for i, pair := range pairs {
-		key, value, _ := strings.Cut(pair, "=")
-		if strings.TrimSpace(key) != name {
+// resign signs the token at a spot anew when a rule takes it. A token that a
+// live answer gave does not come here.
+func (c *compiled) resign(recorded *traffic.Exchange, s spot) (string, bool) {
+	for n := range c.jwt {
+		rule := &c.jwt[n]
+		if !rule.place.Matches(s.path) {
 			continue
 		}
-		if text, ok := change(strings.TrimSpace(value)); ok {
-			pairs[i] = key + "=" + text
-			return strings.Join(pairs, ";"), true
-		}
+		shift := c.age(recorded).Truncate(time.Second)
+		return c.tokens.get(tokenKey{s.value, shift, n}, func() (string, bool) { return rule.resign(s.value, shift) })
 	}
-	return line, false
+	return s.value, false
 }
 
 // jwtParts splits a token and decodes its header and claims. It reports false
 // for anything that is not a signed token.
 func jwtParts(token string) (header, claims []byte, ok bool) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil, nil, false
+	if !strings.HasPrefix(token, "ey") || strings.Count(token, ".") != 2 {
+		return nil, nil, false // a JSON object in base64 starts so
 	}
+	parts := strings.Split(token, ".")
 	header, errHeader := base64.RawURLEncoding.DecodeString(parts[0])
 	claims, errClaims := base64.RawURLEncoding.DecodeString(parts[1])
 	ok = errHeader == nil && errClaims == nil && isObject(header) && isObject(claims)
@@ -231,6 +202,24 @@ func jwtParts(token string) (header, claims []byte, ok bool) {
 func isObject(data []byte) bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(data, &object) == nil && object != nil
+}
+
+// claimSpots visits the claims of the token at a place: its strings and
+// numbers, but not its times, which move by rule.
+func claimSpots(claims []byte, at traffic.Path, visit func(leaf, spot)) {
+	jsonLeaves(claims, at.Child("claims"), func(l leaf) {
+		if l.path.Len() == at.Len()+2 && (l.key == "iat" || l.key == "nbf" || l.key == "exp") {
+			return
+		}
+		visit(l, spot{path: l.path, key: l.key, parent: l.parent, value: l.text(claims), number: l.number})
+	})
+}
+
+// withClaims returns a token with other claims and the signature of the old
+// ones, for signing anew.
+func withClaims(token string, claims []byte) string {
+	parts := strings.SplitN(token, ".", 3)
+	return parts[0] + "." + base64.RawURLEncoding.EncodeToString(claims) + "." + parts[2]
 }
 
 // resign returns token with its times moved by shift and a new signature.

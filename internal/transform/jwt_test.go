@@ -180,7 +180,7 @@ func TestValidateSaysWhatIsWrong(t *testing.T) {
 		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "HS256"}}}, `jwt[0]: key is missing`},
 		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "RS256", Key: "k"}}}, `jwt[0]: key for RS256: it is not PEM`},
 		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "RS256", Key: pemKey(t, ecKey)}}}, `jwt[0]: the key is *ecdsa.PrivateKey, which does not fit RS256`},
-		{transform.Options{JWT: []transform.JWTRule{{Header: "A", Cookie: "b", Algorithm: "HS256", Key: "k"}}}, `jwt[0]: give one of header and cookie, not both`},
+		{transform.Options{JWT: []transform.JWTRule{{Header: "A", Cookie: "b", Algorithm: "HS256", Key: "k"}}}, `jwt[0]: give one of header, cookie and at`},
 		{transform.Options{Headers: []transform.HeaderRule{{Name: "a b", Remove: true}}}, `headers[0]: name "a b" is not a header name`},
 		{transform.Options{Headers: []transform.HeaderRule{{Name: "A", Remove: true, Set: &text}}}, `headers[0]: A: give exactly one of set, remove and replace`},
 		{transform.Options{Headers: []transform.HeaderRule{{Name: "A", Replace: "("}}}, "headers[0]: A: replace: error parsing regexp: missing closing ): `(`"},

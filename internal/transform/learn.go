@@ -14,6 +14,7 @@ type Bindings struct {
 	uses    map[string][]string // exchange id -> identities that its request holds
 	sources map[string][]source // exchange id -> values that its answer gave first
 	needs   map[string][]string // exchange id -> ids whose answers it uses
+	moves   map[string][]string // exchange id -> places of dates that follow the clock
 	learned []Learned
 	browser map[string]int          // exchange id -> browser, for those with cookies
 	cookies map[int]map[string]bool // browser -> names of all its recorded cookies
@@ -32,11 +33,14 @@ type source struct {
 type Learned struct {
 	// From is the place in the answer of exchange Source that gave the value,
 	// To the place in the request of exchange Use that sent it back; an
-	// outbound call that held it is named by its own id.
-	Source string       `json:"source"`
-	From   traffic.Path `json:"from"`
+	// outbound call that held it is named by its own id. Source and From are
+	// empty for a date that follows the client's clock.
+	Source string       `json:"source,omitempty"`
+	From   traffic.Path `json:"from,omitzero"`
 	Use    string       `json:"use"`
 	To     traffic.Path `json:"to"`
+	// Rule says that a rule of the options binds it, and not learning.
+	Rule bool `json:"rule,omitempty"`
 }
 
 // Learned lists the bindings by use. The values themselves are not in it.
@@ -61,6 +65,7 @@ func Learn(recorded []*traffic.Exchange, opts Options) (*Bindings, error) {
 		l.request(x)
 	}
 	l.finish()
+	l.followClocks()
 	l.cookies()
 	return l.bindings, nil
 }
@@ -81,6 +86,8 @@ type learner struct {
 	given map[string][]giver  // identity -> answers that gave it
 	paths map[string][]source // exchange id -> all sources, before it is known which are used
 	taken map[[2]string]bool  // (source id, identity) that some use takes
+
+	clocks clocks
 }
 
 type giver struct {
@@ -95,8 +102,10 @@ func newLearner(recorded []*traffic.Exchange, opts Options) *learner {
 		opts: opts,
 		bindings: &Bindings{
 			uses: make(map[string][]string), sources: make(map[string][]source), needs: make(map[string][]string),
+			moves: make(map[string][]string),
 		},
-		order: make(map[string]int), used: make(map[string]bool), own: make(map[string]bool),
+		clocks: clocks{places: make(map[clockPlace][]sighting)},
+		order:  make(map[string]int), used: make(map[string]bool), own: make(map[string]bool),
 		given: make(map[string][]giver), paths: make(map[string][]source), taken: make(map[[2]string]bool),
 	}
 	for _, x := range recorded {
@@ -187,9 +196,12 @@ func (l *learner) request(x *traffic.Exchange) {
 	}
 	position, known := l.order[lane]
 	bound := make(map[string]bool)
+	endpoint := l.opts.Router.Endpoint(&x.Request)
 	rewriteRequest(&x.Request, func(s spot) (string, bool) {
+		given := false // by an answer
 		l.identities(x, s, func(identity string) {
 			givers := l.given[identity]
+			given = given || len(givers) > 0
 			if len(givers) == 0 {
 				if x.Direction != traffic.Outbound {
 					l.own[identity] = true
@@ -217,9 +229,21 @@ func (l *learner) request(x *traffic.Exchange) {
 			if x.Direction != traffic.Outbound {
 				l.bindings.uses[lane] = append(l.bindings.uses[lane], identity)
 			}
-			l.bindings.learned = append(l.bindings.learned, Learned{Source: givers[0].id, From: givers[0].path, Use: x.ID, To: s.path})
+			l.bindings.learned = append(l.bindings.learned, Learned{Source: givers[0].id, From: givers[0].path, Use: x.ID, To: s.path, Rule: isPinned(identity)})
 		})
+		if !given && x.Direction != traffic.Outbound && !l.opts.forbids(s.path) {
+			l.clocks.see(endpoint, x, s)
+		}
 		return "", false
+	})
+}
+
+// followClocks notes the dates that move with the age of the recording.
+func (l *learner) followClocks() {
+	b := l.bindings
+	l.clocks.follow(func(s sighting) {
+		b.moves[s.id] = append(b.moves[s.id], s.path.String())
+		b.learned = append(b.learned, Learned{Use: s.id, To: s.path})
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 // Preflight says, before anything is sent, what becomes of the signed tokens in
 // the recorded requests. Each token is counted once.
 type Preflight struct {
-	Tokens     int // JSON web tokens found in headers and cookies
+	Tokens     int // JSON web tokens found in requests
 	WasExpired int // had expired when they were recorded; they stay so
 	Expired    int // have expired since
 	Bound      int // will be replaced by what a live answer gives
@@ -37,7 +37,7 @@ func Check(recorded []*traffic.Exchange, b *Bindings, opts Options) Preflight {
 		if x.Direction == traffic.Outbound {
 			continue
 		}
-		eachToken(&x.Request, func(header, cookie, token string) {
+		eachToken(&x.Request, func(at traffic.Path, token string) {
 			_, claims, ok := jwtParts(token)
 			if !ok || seen[token] {
 				return
@@ -54,7 +54,7 @@ func Check(recorded []*traffic.Exchange, b *Bindings, opts Options) Preflight {
 			switch {
 			case slices.Contains(b.uses[x.ID], token):
 				p.Bound++
-			case slices.ContainsFunc(c.jwt, func(s signer) bool { return s.takes(header, cookie) }):
+			case slices.ContainsFunc(c.jwt, func(s signer) bool { return s.place.Matches(at) }):
 				p.Resigned++
 			case expired && !was:
 				p.Left++
@@ -80,26 +80,14 @@ func (p Preflight) String() string {
 	return text
 }
 
-func (s *signer) takes(header, cookie string) bool {
-	if cookie != "" {
-		return s.Cookie == cookie
-	}
-	return s.Header != "" && strings.EqualFold(s.Header, header)
-}
-
-// eachToken visits what may be a token in the headers and cookies of a request.
-func eachToken(req *traffic.Request, visit func(header, cookie, token string)) {
-	for _, f := range req.Header {
-		if !strings.EqualFold(f.Name, "Cookie") {
-			_, credential := splitCredential(f)
-			visit(f.Name, "", credential)
-			continue
+// eachToken visits the values of a request that are tokens.
+func eachToken(req *traffic.Request, visit func(at traffic.Path, token string)) {
+	rewriteRequest(req, func(s spot) (string, bool) {
+		if strings.Count(s.value, ".") == 2 {
+			visit(s.path, s.value)
 		}
-		for pair := range strings.SplitSeq(f.Value, ";") {
-			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-			visit(f.Name, name, value)
-		}
-	}
+		return "", false
+	})
 }
 
 func expiredAt(claims []byte, t time.Time) bool {

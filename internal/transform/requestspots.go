@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -19,7 +20,14 @@ type substitute func(spot) (string, bool)
 // with what sub gave. Everything else keeps its bytes. It returns req itself
 // when nothing changed, and never changes what req holds.
 func rewriteRequest(req *traffic.Request, sub substitute) *traffic.Request {
-	w := requestWalk{collection: collectionOf(req), sub: sub}
+	return rewriteSigned(req, sub, nil)
+}
+
+// rewriteSigned does the same, and offers every token that sub left alone to
+// sign: with the claims that sub changed, or as it is. What sign does not take
+// stays as recorded, because claims without their signature help nobody.
+func rewriteSigned(req *traffic.Request, sub, sign substitute) *traffic.Request {
+	w := requestWalk{collection: collectionOf(req), sub: sub, sign: sign}
 	out := *req
 	out.Target = w.target(req.Target)
 	out.Header = w.headers(req.Header)
@@ -33,6 +41,7 @@ func rewriteRequest(req *traffic.Request, sub substitute) *traffic.Request {
 type requestWalk struct {
 	collection string
 	sub        substitute
+	sign       substitute // nil: tokens stay
 	changed    bool
 }
 
@@ -40,10 +49,34 @@ func (w *requestWalk) offer(s spot) (string, bool) {
 	s.collection = w.collection
 	text, ok := w.sub(s)
 	if !ok || text == s.value {
-		return s.value, false
+		if text, ok = w.token(s); !ok || text == s.value {
+			return s.value, false
+		}
 	}
 	w.changed = true
 	return text, true
+}
+
+// token offers the claims of a token, and the token with what became of them.
+func (w *requestWalk) token(s spot) (string, bool) {
+	_, claims, ok := jwtParts(s.value)
+	if !ok {
+		return s.value, false
+	}
+	var edits []edit
+	claimSpots(claims, s.path, func(l leaf, claim spot) {
+		claim.collection = w.collection
+		if text, ok := w.sub(claim); ok && text != claim.value {
+			edits = append(edits, edit{l.start, l.end, l.literal(text)})
+		}
+	})
+	if w.sign == nil {
+		return s.value, false
+	}
+	if len(edits) > 0 {
+		s.value = withClaims(s.value, applyEdits(claims, edits))
+	}
+	return w.sign(s)
 }
 
 func (w *requestWalk) target(target string) string {
@@ -82,10 +115,22 @@ func (w *requestWalk) pairs(raw string, base traffic.Path) string {
 			continue
 		}
 		if text, ok := w.offer(spot{path: base.Child(key), key: key, value: value}); ok {
-			pairs[i] = rawKey + "=" + url.QueryEscape(text)
+			pairs[i] = rawKey + "=" + escapeLike(rawValue, text)
 		}
 	}
 	return strings.Join(pairs, "&")
+}
+
+// escapeLike escapes a query value as the client escaped the one that it
+// replaces: what stood there in the clear stays so.
+func escapeLike(raw, text string) string {
+	escaped := url.QueryEscape(text)
+	for _, c := range [...]string{":", "/", ",", "@"} {
+		if strings.Contains(raw, c) {
+			escaped = strings.ReplaceAll(escaped, url.QueryEscape(c), c)
+		}
+	}
+	return escaped
 }
 
 // plumbing are headers whose values belong to the connection, to the client
@@ -193,7 +238,7 @@ func (w *requestWalk) body(req *traffic.Request) traffic.Body {
 	}
 	before := w.changed
 	w.changed = false
-	edited := w.plainBody(plain, traffic.MediaType(req.Header))
+	edited := w.plainBody(plain, req.Header.Get("Content-Type"), spot{path: traffic.At("request", "body")})
 	changed := w.changed
 	w.changed = before || changed
 	if !changed {
@@ -207,15 +252,19 @@ func (w *requestWalk) body(req *traffic.Request) traffic.Body {
 	return body
 }
 
-func (w *requestWalk) plainBody(plain []byte, mediaType string) []byte {
-	base := traffic.At("request", "body")
-	if mediaType == "application/x-www-form-urlencoded" {
-		return []byte(w.pairs(string(plain), base))
-	}
-	if traffic.IsJSON(mediaType) || mediaType == "" || mediaType == "text/plain" {
+// plainBody handles a decoded body, or one part of one; whole is the spot that
+// it is as a whole.
+func (w *requestWalk) plainBody(plain []byte, contentType string, whole spot) []byte {
+	mediaType := traffic.MediaType(traffic.Header{{Name: "Content-Type", Value: contentType}})
+	switch {
+	case mediaType == "application/x-www-form-urlencoded":
+		return []byte(w.pairs(string(plain), whole.path))
+	case strings.HasPrefix(mediaType, "multipart/"):
+		return w.parts(plain, contentType, whole.path)
+	case traffic.IsJSON(mediaType) || mediaType == "" || mediaType == "text/plain":
 		var edits []edit
-		isJSON := jsonLeaves(plain, base, func(l leaf) {
-			s := spot{path: l.path, key: l.key, parent: l.parent, value: l.text(plain), number: l.number}
+		isJSON := jsonLeaves(plain, whole.path, func(l leaf) {
+			s := spot{path: l.path, key: cmp.Or(l.key, whole.key), parent: l.parent, value: l.text(plain), number: l.number}
 			if text, ok := w.offer(s); ok {
 				edits = append(edits, edit{l.start, l.end, l.literal(text)})
 			}
@@ -227,6 +276,7 @@ func (w *requestWalk) plainBody(plain []byte, mediaType string) []byte {
 	if !utf8.Valid(plain) {
 		return plain
 	}
-	text, _ := w.offer(spot{path: base, value: string(plain)})
+	whole.value = string(plain)
+	text, _ := w.offer(whole)
 	return []byte(text)
 }

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ type Rewriter struct {
 	mu   sync.Mutex
 	live map[string]string // identity -> live value
 	jars map[int]jar       // by browser
+
+	moved map[string][]traffic.Binding // exchange id -> dates of its last request
 }
 
 // NewRewriter returns a rewriter that has seen no live answer yet. b may be nil
@@ -27,7 +30,7 @@ func NewRewriter(b *Bindings, opts Options) *Rewriter {
 	if b == nil {
 		b = &Bindings{}
 	}
-	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string), jars: make(map[int]jar)}
+	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string), jars: make(map[int]jar), moved: make(map[string][]traffic.Binding)}
 }
 
 // Needs returns the IDs of the recorded exchanges whose live answers the
@@ -35,24 +38,40 @@ func NewRewriter(b *Bindings, opts Options) *Rewriter {
 func (r *Rewriter) Needs(id string) []string { return r.bindings.Needs(id) }
 
 // Request returns what to send in the place of a recorded request: learned
-// values first, then cookies, credentials, header rules and signatures. It never changes its
-// argument, and returns a part of it when there is nothing to change.
+// values, dates and tokens first, then cookies, header rules and signatures. It
+// never changes its argument, and returns a part of it when there is nothing to
+// change.
 func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	req := &recorded.Request
-	pairs := r.resolved(recorded.ID)
-	if len(pairs) > 0 || len(r.opts.shift) > 0 {
-		req = rewriteRequest(req, func(s spot) (string, bool) {
+	pairs, moves := r.resolved(recorded.ID), r.bindings.moves[recorded.ID]
+	if len(pairs) > 0 || len(moves) > 0 || len(r.opts.shift) > 0 || len(r.opts.jwt) > 0 {
+		var moved []traffic.Binding
+		req = rewriteSigned(req, func(s spot) (string, bool) {
 			text, ok := r.replaceIn(recorded, s, pairs)
-			if !ok && r.opts.moves(s.path) {
-				return shiftDate(s.value, r.opts.age(recorded))
+			if !ok && (r.opts.moves(s.path) || len(moves) > 0 && slices.Contains(moves, s.path.String())) {
+				if text, ok = shiftDate(s.value, r.opts.age(recorded)); ok && text != s.value {
+					moved = append(moved, traffic.Binding{Recorded: s.value, Live: text})
+				}
 			}
 			return text, ok
-		})
+		}, func(s spot) (string, bool) { return r.opts.resign(recorded, s) })
+		if len(moved) > 0 {
+			r.mu.Lock()
+			r.moved[recorded.ID] = moved
+			r.mu.Unlock()
+		}
 	}
 	req = r.fillCookies(recorded.ID, req)
-	req = r.opts.credentials(recorded, req)
 	req = r.opts.headers(recorded, req)
 	return r.opts.signatures(recorded, req)
+}
+
+// Moved returns the dates that the last request for the exchange with this ID
+// moved, so that a mock finds calls that hold them.
+func (r *Rewriter) Moved(id string) []traffic.Binding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.moved[id]
 }
 
 // fillCookies adds what the jar of the browser knows.
