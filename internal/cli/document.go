@@ -39,6 +39,11 @@ func newDocument(p *project, o *pipeline.Outcome, runErr error) *report.Document
 			Name: st.Name, Start: st.Started.Seconds(), Seconds: st.Took.Seconds(), Error: st.Failure,
 		})
 	}
+	for _, l := range o.Learned {
+		doc.Run.Bindings = append(doc.Run.Bindings, report.Binding{
+			Answer: l.Answer, From: l.From.String(), Request: l.Request, To: l.To.String(), Times: l.Times, Pinned: l.Pinned,
+		})
+	}
 	if runErr != nil {
 		doc.Failure = failureOf(runErr)
 	}

@@ -22,6 +22,7 @@ import (
 
 func newInspect(s Surroundings) *cobra.Command {
 	var exchange string
+	var bindings bool
 	cmd := &cobra.Command{
 		Use:   "inspect [SNAPSHOT]",
 		Short: "Show what a snapshot holds",
@@ -29,12 +30,16 @@ func newInspect(s Surroundings) *cobra.Command {
 called, how large and how old the recording is, how calls found their lanes, how
 many calls only their order tells apart, and what was redacted.
 
-With --exchange, show one exchange, its bodies decoded.`,
+With --exchange, show one exchange, its bodies decoded. With --bindings, show
+which values of requests a replay takes from live answers, and which dates follow
+the clock; replay.bind pins one, replay.forbid stops one.`,
 		Example: `  reprise inspect
+  reprise inspect --bindings
   reprise inspect snapshots/shop --exchange 000017`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().StringVar(&exchange, "exchange", "", "id of one exchange to show")
+	cmd.Flags().BoolVar(&bindings, "bindings", false, "show what requests take from answers")
 	st := addSettings(cmd, oneOf("snapshot", "routes"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
@@ -44,6 +49,9 @@ With --exchange, show one exchange, its bodies decoded.`,
 		path, err := p.snapshotArgument(s, args)
 		if err != nil {
 			return badInput(err)
+		}
+		if bindings {
+			return badInput(p.showBindings(cmd.OutOrStdout(), s, path))
 		}
 		if exchange != "" {
 			return badInput(showExchange(cmd.OutOrStdout(), path, exchange))

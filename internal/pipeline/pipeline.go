@@ -62,6 +62,8 @@ type Outcome struct {
 	Stages    []Stage
 	// Notes are facts about the run that a reader should weigh.
 	Notes []string
+	// Learned are the bindings that the requests were sent with.
+	Learned []transform.LearnedRule
 }
 
 // Stage is one stage and how long it took. Stages overlap.

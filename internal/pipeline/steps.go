@@ -250,8 +250,13 @@ func (r *run) outcome() *Outcome {
 	if r.options.Process != nil {
 		target = "process"
 	}
+	var learned []transform.LearnedRule
+	if r.bindings != nil {
+		learned = r.bindings.Rules(r.recorded, r.options.Transform.Router)
+	}
 	return &Outcome{
-		Result: *r.result, Base: r.base, Head: r.head, Recording: r.recording,
+		Learned: learned,
+		Result:  *r.result, Base: r.base, Head: r.head, Recording: r.recording,
 		Target: target, Seed: r.options.Seed, StartedAt: r.begun, Stages: r.stages, Notes: r.notes,
 	}
 }

@@ -65,6 +65,21 @@ type Run struct {
 	// Notes are facts about the environment that a reader should weigh, one
 	// short sentence each ("2 of 4 processors were busy at the start").
 	Notes []string `json:"notes,omitempty"`
+	// Bindings are the values of requests that came from live answers, or moved
+	// with the clock, the most frequent first.
+	Bindings []Binding `json:"bindings,omitempty"`
+}
+
+// Binding is a pair of places whose values are the same: what requests of one
+// endpoint hold at To is what an answer of another held at From. Answer and
+// From are empty for dates that follow the client's clock.
+type Binding struct {
+	Answer  string `json:"answer,omitempty"`
+	From    string `json:"from,omitempty"`
+	Request string `json:"request"`
+	To      string `json:"to"`
+	Times   int    `json:"times"`
+	Pinned  bool   `json:"pinned,omitempty"` // by a rule, not learned
 }
 
 // Stage is one step of the run and how long it took. Stages may overlap.

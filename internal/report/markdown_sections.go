@@ -37,6 +37,7 @@ func (d *Document) markdownSections() []*section {
 	add(d.acceptedSection())
 	add(d.othersSection())
 	add(d.warningsSection())
+	add(d.bindingsSection())
 	add(d.methodSection())
 	return out
 }
@@ -317,6 +318,28 @@ func (d *Document) warningsSection() *section {
 	s := &section{name: "warnings", value: 35, head: open, foot: foot}
 	for _, w := range d.Warnings {
 		s.items = append(s.items, "- "+Text(w, 400)+"\n")
+	}
+	return s
+}
+
+// bindingsSection folds what was learned of the traffic, in the words of the
+// rules that pin it.
+func (d *Document) bindingsSection() *section {
+	if len(d.Run.Bindings) == 0 {
+		return nil
+	}
+	open, foot := details(count(len(d.Run.Bindings), "value") + " of requests taken from live answers")
+	s := &section{name: "learned values", value: 8, foot: foot, head: open + table("llllr", "request", "to", "answer", "from", "Seen")}
+	for _, b := range d.Run.Bindings {
+		times := thousands(b.Times)
+		if b.Pinned {
+			times += " (by rule)"
+		}
+		from := orDash(Code(b.From, 80))
+		if b.Answer == "" {
+			from = "the client's clock"
+		}
+		s.items = append(s.items, row(Code(b.Request, 80), Code(b.To, 80), orDash(Code(b.Answer, 80)), from, times))
 	}
 	return s
 }

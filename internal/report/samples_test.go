@@ -48,6 +48,11 @@ func clean() *report.Document {
 			Stages: []report.Stage{{"prepare", 0, 1.2, ""}, {"images", 1.2, 34.1, ""}, {"cluster", 1.2, 27.4, ""}, {"deploy", 35.3, 11.8, ""}, {"correctness", 47.1, 9.6, ""}, {"latency", 56.7, 24.9, ""}, {"report", 81.6, 0.2, ""}, {"teardown", 81.8, 2.1, ""}},
 		},
 	}
+	d.Run.Bindings = []report.Binding{
+		{Request: "GET /v1/orders/{id}", To: "request.path[2]", Answer: "POST /v1/orders", From: "response.body.id", Times: 96},
+		{Request: "POST /v1/checkin", To: "request.query.place", Answer: "POST /v1/bookings", From: "response.body.seat", Times: 4, Pinned: true},
+		{Request: "GET /v1/quote", To: "request.query.at", Times: 2},
+	}
 	d.Verdict, d.Reason = analysis.Pass, "All 318 responses match and latency is within noise."
 	d.Replayed, d.Equal, d.Noisy, d.Stale = 318, 318, 9, 0.003
 	account := analysis.Account{Recorded: 556, Matched: 556, Attributed: map[traffic.Certainty]int{traffic.ByTrace: 556}}
@@ -216,6 +221,9 @@ func hostile() *report.Document {
 	d.Base, d.Head = report.Commit{attack, attack}, report.Commit{attack, attack}
 	d.Snapshot.Name, d.Snapshot.Digest = attack, attack
 	d.Run.Target, d.Run.Version, d.Run.Notes, d.Run.FailOn = attack, attack, []string{attack}, []string{attack, "response"}
+	for i := range d.Run.Bindings {
+		d.Run.Bindings[i] = report.Binding{Answer: attack, From: attack, Request: attack, To: attack, Times: 1}
+	}
 	for i := range d.Run.Stages {
 		d.Run.Stages[i].Name, d.Run.Stages[i].Error = attack, attack
 	}
