@@ -18,6 +18,7 @@ import (
 
 // importFlags are what reprise import takes beside the configuration.
 type importFlags struct {
+	format    string
 	hosts     []string
 	direction string
 	names     []string
@@ -34,7 +35,8 @@ func newImport(s Surroundings) *cobra.Command {
 		Short: "Make a snapshot of what other tools have recorded",
 		Long: `Make a snapshot of files, folders or patterns of files that other tools have
 recorded. The format of a file is told by its content: GoReplay, HAR, pcap and
-pcapng, mitmproxy, Envoy tap, go-vcr, Speedscale, Keploy.
+pcapng, mitmproxy, Envoy tap, go-vcr, Speedscale, Keploy. --format says it where
+the content does not.
 
 WireMock, Hoverfly and mountebank hold rules rather than traffic; --rules writes
 them as a file for mock.rules.
@@ -47,6 +49,7 @@ stop the others unless --strict is given.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	fl := cmd.Flags()
+	fl.StringVar(&f.format, "format", "", "format of all files, rather than by their content: "+formatList())
 	fl.StringArrayVar(&f.hosts, "host", nil, "host[:port] of the service, as requests to it name it: requests to others are outbound (repeat)")
 	fl.StringVar(&f.direction, "direction", "", "direction of what neither the format nor --host tells: inbound or outbound")
 	fl.StringArrayVar(&f.names, "name", nil, "name of an address in packets: address[:port]=name (repeat)")
@@ -80,9 +83,19 @@ stop the others unless --strict is given.`,
 	return cmd
 }
 
+// formatList names the formats that can be imported.
+func formatList() string {
+	var names []string
+	for _, f := range formats.Formats() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
 func (f importFlags) options(s Surroundings) (formats.Options, error) {
 	opts := formats.Options{
-		Service: f.hosts, Direction: traffic.Direction(f.direction), Strict: f.strict,
+		Format: formats.Format(f.format), Strict: f.strict,
+		Service: f.hosts, Direction: traffic.Direction(f.direction),
 		Names: map[string]string{}, Report: s.showIssue,
 	}
 	for _, pair := range f.names {

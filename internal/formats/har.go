@@ -3,6 +3,7 @@ package formats
 import (
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -85,16 +86,6 @@ type harMessage struct {
 	Data   string  `json:"data"`
 }
 
-type harReprise struct {
-	ID              string            `json:"id"`
-	Direction       traffic.Direction `json:"direction"`
-	Lane            traffic.Lane      `json:"lane,omitempty"`
-	Failure         traffic.Failure   `json:"failure,omitempty"`
-	RequestTrailer  []harPair         `json:"requestTrailer,omitempty"`
-	ResponseTrailer []harPair         `json:"responseTrailer,omitempty"`
-	Incomplete      []string          `json:"incomplete,omitempty"`
-}
-
 // readHAR reads HTTP archives as browsers, mitmproxy and others write them.
 func readHAR(s *source) error {
 	list := newJSONList(s)
@@ -124,18 +115,20 @@ func readHAREntry(s *source, at place, e *harEntry) error {
 	t := e.Timings
 	// Waiting for a connection and making it come before the request is sent.
 	x.Start = x.Start.Add(ms(t.Blocked) + ms(t.DNS) + ms(t.Connect))
+	ours := e.Reprise
+	if ours != nil && (ours.Direction != traffic.Inbound && ours.Direction != traffic.Outbound || len(s.opts.Service) > 0) {
+		ours = nil // it says another direction than --host, or nothing
+	}
 	x.Direction = s.opts.direction(&x.Request, traffic.Inbound)
-	if r := e.Reprise; r != nil && (r.Direction == traffic.Inbound || r.Direction == traffic.Outbound) && len(s.opts.Service) == 0 {
-		x.Direction, x.Failure = r.Direction, r.Failure
-		x.Request.Trailer = harFields(r.RequestTrailer)
+	if ours != nil {
+		ours.restore(x)
 	}
 	if e.Response.Status <= 0 {
-		if e.Reprise == nil {
+		if ours == nil {
 			x.Failure = harFailure(e.Response.Error)
 		}
 		return s.emit(x)
 	}
-	x.Failure = ""
 	x.FirstByte = ms(t.Send) + ms(t.Wait)
 	x.Duration = max(x.FirstByte+ms(t.Receive), x.FirstByte)
 	if x.Duration == 0 {
@@ -145,10 +138,15 @@ func readHAREntry(s *source, at place, e *harEntry) error {
 	if err != nil {
 		return s.unreadable(at, "%v", err)
 	}
-	if e.Reprise != nil {
-		x.Response.Trailer = harFields(e.Reprise.ResponseTrailer)
+	if ours != nil {
+		x.Response.Trailer = harFields(ours.ResponseTrailer)
+		ours.Response.restoreResponse(x.Response)
+	} else {
+		x.Incomplete = append(x.Incomplete, incomplete...)
 	}
-	x.Incomplete = append(x.Incomplete, incomplete...)
+	if !x.Response.Body.Truncated {
+		x.Failure = "" // only an answer that was cut off has failed
+	}
 	if len(e.Messages) > 0 && x.Response.Status == 101 {
 		client, server := wsBodies(harMessages(e.Messages))
 		x.Request.Body, x.Response.Body = traffic.NewBody(client, nil), traffic.NewBody(server, nil)
@@ -177,7 +175,7 @@ func ms(v float64) time.Duration {
 	if !(v > 0) || v > 1e12 {
 		return 0
 	}
-	return time.Duration(v * float64(time.Millisecond))
+	return time.Duration(math.Round(v * float64(time.Millisecond)))
 }
 
 func harReadRequest(r *harRequest) (*traffic.Request, []string, error) {

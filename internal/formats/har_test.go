@@ -2,12 +2,17 @@ package formats
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -92,15 +97,96 @@ func TestDamagedHARKeepsWhatIsGood(t *testing.T) {
 	}
 }
 
-func TestHARRoundTrip(t *testing.T) {
-	all, _, _ := imported(t, Options{}, "testdata/mitmdump.flows")
-	all[1].Direction, all[1].Lane = traffic.Outbound, "in-000001"
-	all[2].Request.Trailer = traffic.Header{{Name: "X-Sum", Value: "1"}}
-	all[3].Response, all[3].Failure = nil, traffic.FailureDNS
-	all[4].Response, all[4].Failure = nil, traffic.FailureNone // a mirror
-	for _, x := range all[3:5] {
-		x.FirstByte, x.Duration = 0, 0
+// anyExchanges makes what a recorder could have seen: ids and lanes that belong
+// together, starts in order, and any text and any bytes in the messages.
+func anyExchanges(t *rapid.T) []*traffic.Exchange {
+	text := rapid.OneOf(rapid.StringMatching(`[a-z0-9 /-]{0,12}`), rapid.String(), rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 8), func(b []byte) string { return string(b) }))
+	name := rapid.OneOf(rapid.SampledFrom([]string{"Content-Type", "Content-Length", "Transfer-Encoding", "Set-Cookie", "Cookie", "X-A"}), rapid.StringMatching(`[A-Za-z:-]{1,8}`))
+	header := rapid.Custom(func(t *rapid.T) (h traffic.Header) {
+		for range rapid.IntRange(0, 3).Draw(t, "fields") {
+			h.Add(name.Draw(t, "name"), text.Draw(t, "value"))
+		}
+		return h
+	})
+	body := func(h *traffic.Header) traffic.Body {
+		raw := rapid.OneOf(rapid.SliceOfN(rapid.Byte(), 0, 40), rapid.Just([]byte(`{"a":1}`)), rapid.Just([]byte(nil))).Draw(t, "raw")
+		if coding := rapid.SampledFrom([]string{"", "", "gzip", "br", "zstd", "deflate, gzip", "unknown"}).Draw(t, "coding"); coding != "" {
+			h.Add("Content-Encoding", coding)
+			if coded, err := traffic.Encode(raw, coding); err == nil && rapid.Bool().Draw(t, "coded") {
+				raw = coded // else what the header promises is not there
+			}
+		}
+		b := traffic.NewBody(raw, *h)
+		if rapid.IntRange(0, 4).Draw(t, "cut") == 0 {
+			b.Truncated, b.Size = true, rapid.Int64Range(0, 1<<40).Draw(t, "size")
+		}
+		return b
 	}
+	var all []*traffic.Exchange
+	var lanes []traffic.Lane
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	inbound, outbound := 0, 0
+	for range rapid.IntRange(0, 6).Draw(t, "exchanges") {
+		start = start.Add(time.Duration(rapid.Int64Range(0, 1e10).Draw(t, "later")))
+		x := &traffic.Exchange{Direction: traffic.Inbound, Start: start}
+		x.Origin = traffic.Origin{Source: rapid.SampledFrom([]string{"proxy", "mirror", "gor"}).Draw(t, "source"), Connection: rapid.SampledFrom([]string{"", "c1"}).Draw(t, "connection")}
+		if rapid.Bool().Draw(t, "outbound") {
+			outbound += rapid.IntRange(1, 90).Draw(t, "gap") // shrunk snapshots have gaps
+			x.Direction, x.ID = traffic.Outbound, fmt.Sprintf("out-%06d", outbound)
+			x.Lane = rapid.SampledFrom(append([]traffic.Lane{traffic.LaneBoot, traffic.LaneBackground}, lanes...)).Draw(t, "lane")
+			x.Origin.Certainty = rapid.SampledFrom([]traffic.Certainty{traffic.ByTrace, traffic.ByValue, traffic.ByTime}).Draw(t, "certainty")
+		} else {
+			inbound += rapid.IntRange(1, 90).Draw(t, "gap")
+			x.ID = fmt.Sprintf("in-%06d", inbound)
+			x.Lane = traffic.Lane(x.ID)
+			lanes = append(lanes, x.Lane)
+		}
+		x.Request = traffic.Request{
+			Method: rapid.SampledFrom([]string{"GET", "POST", "OPTIONS", "HEAD"}).Draw(t, "method"), Scheme: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "scheme"),
+			Authority: rapid.SampledFrom([]string{"shop", "[::1]:8080", "a@b", ""}).Draw(t, "authority"),
+			Target:    rapid.SampledFrom([]string{"/", "*", "/a?b=%20&c", "/#x", "//x", "/\xff"}).Draw(t, "target"),
+			Proto:     rapid.SampledFrom([]string{"HTTP/1.1", "HTTP/2.0", "HTTP/1.0"}).Draw(t, "proto"), Header: header.Draw(t, "header"), Trailer: header.Draw(t, "trailer"),
+		}
+		x.Request.Body = body(&x.Request.Header)
+		if rapid.IntRange(0, 3).Draw(t, "incomplete") == 0 {
+			x.Incomplete = []string{"hole of 3 bytes"}
+		}
+		if rapid.IntRange(0, 3).Draw(t, "answered") == 0 {
+			x.Failure = rapid.SampledFrom([]traffic.Failure{"", traffic.FailureDNS, traffic.FailureReset}).Draw(t, "failure")
+		} else {
+			x.FirstByte = time.Duration(rapid.Int64Range(1, 1e11).Draw(t, "first byte"))
+			x.Duration = x.FirstByte + time.Duration(rapid.Int64Range(0, 1e11).Draw(t, "rest"))
+			x.Response = &traffic.Response{Status: rapid.SampledFrom([]int{200, 204, 304, 500, 999}).Draw(t, "status"), Proto: x.Request.Proto, Header: header.Draw(t, "response header"), Trailer: header.Draw(t, "response trailer")}
+			x.Response.Body = body(&x.Response.Header)
+			if x.Response.Body.Truncated {
+				x.Failure = traffic.FailureReset
+			}
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+func TestHARRoundTrip(t *testing.T) {
+	folder := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		all := anyExchanges(t)
+		path := filepath.Join(folder, "a.har")
+		writeHAR(t, path, all)
+		var again []*traffic.Exchange
+		counts, err := Read(context.Background(), []string{path}, Options{Strict: true}, func(x *traffic.Exchange) error { again = append(again, x); return nil })
+		if err != nil || counts.Imported != len(all) {
+			t.Fatalf("%+v, %v", counts, err)
+		}
+		if d := cmp.Diff(all, again, cmpopts.EquateEmpty()); d != "" {
+			t.Fatal(d)
+		}
+	})
+}
+
+type fataler interface{ Fatal(...any) }
+
+func writeHAR(t fataler, path string, all []*traffic.Exchange) {
 	var b bytes.Buffer
 	w := NewHARWriter(&b, "1.0", nil)
 	for _, x := range all {
@@ -111,13 +197,54 @@ func TestHARRoundTrip(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, issues, _ := imported(t, Options{}, file(t, "a.har", b.String()))
-	sameLines(t, issues, nil)
-	sameLines(t, outlines(again), outlines(all))
-	for i := range min(len(all), len(again)) {
-		a, b := all[i], again[i]
-		if !a.Start.Equal(b.Start) || a.FirstByte != b.FirstByte || a.Origin.Connection != b.Origin.Connection || cmp.Diff(a.Request.Trailer, b.Request.Trailer) != "" {
-			t.Errorf("%s: %v %v %s became %v %v %s", a.ID, a.Start, a.FirstByte, a.Origin.Connection, b.Start, b.FirstByte, b.Origin.Connection)
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestIDsThatMeet reads archives whose ids cannot all be kept: every exchange
+// gets one of its own, and calls follow their requests.
+func TestIDsThatMeet(t *testing.T) {
+	exchange := func(direction traffic.Direction, id string, lane traffic.Lane, second int) *traffic.Exchange {
+		return &traffic.Exchange{ID: id, Direction: direction, Lane: lane, Start: time.Unix(int64(1767225600+second), 0).UTC(),
+			Request: traffic.Request{Method: "GET", Scheme: "http", Authority: "a", Target: "/", Proto: "HTTP/1.1"}}
+	}
+	in := func(id string, second int) *traffic.Exchange {
+		return exchange(traffic.Inbound, id, traffic.Lane(id), second)
+	}
+	out := func(id string, lane traffic.Lane, second int) *traffic.Exchange {
+		return exchange(traffic.Outbound, id, lane, second)
+	}
+	for _, test := range []struct {
+		reason string
+		files  [][]*traffic.Exchange
+		want   string
+	}{
+		{"as they are", [][]*traffic.Exchange{{in("in-000007", 0), out("out-000003", "in-000007", 1)}}, "in-000007 out-000003:in-000007"},
+		{"twice in one file", [][]*traffic.Exchange{{in("in-000001", 0), in("in-000001", 1), out("out-000001", "in-000001", 2)}}, "in-000001 in-000002 out-000001:in-000002"},
+		{"one without an id takes what another wants", [][]*traffic.Exchange{{in("", 0), in("in-000001", 1), out("out-000001", "in-000001", 2)}}, "in-000001 in-000002 out-000001:in-000002"},
+		{"ids of another form", [][]*traffic.Exchange{{in("../x", 0), in("in-1", 1), in("in-999999999999", 2), out("in-000001", "boot", 3)}}, "in-000001 in-000002 in-000003 out-000001:boot"},
+		{"a lane whose request is gone", [][]*traffic.Exchange{{in("in-000001", 0), out("out-000001", "in-000009", 100)}}, "in-000001 out-000001:background"},
+		{"two files", [][]*traffic.Exchange{{in("in-000005", 0)}, {in("in-000005", 1), out("out-000002", "in-000005", 100)}}, "in-000001 in-000002 out-000001:background"},
+	} {
+		var paths []string
+		for i, list := range test.files {
+			paths = append(paths, filepath.Join(t.TempDir(), fmt.Sprint(i)+".har"))
+			writeHAR(t, paths[i], list)
+		}
+		all, _, _ := imported(t, Options{}, paths...)
+		var got []string
+		for _, x := range all {
+			id := x.ID
+			if x.Direction == traffic.Outbound {
+				id += ":" + string(x.Lane)
+			} else if x.Lane != traffic.Lane(x.ID) {
+				t.Errorf("%s: %s is in lane %s", test.reason, x.ID, x.Lane)
+			}
+			got = append(got, id)
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("%s: %s, want %s", test.reason, got, test.want)
 		}
 	}
 }
@@ -157,6 +284,7 @@ func TestFlowsThatAreNoExchanges(t *testing.T) {
 
 func FuzzHAR(f *testing.F) {
 	f.Add([]byte(`{"log":{"entries":[{"startedDateTime":"2026-01-01T00:00:00Z","request":{"method":"GET","url":"http://a/"},"response":{"status":200,"content":{"text":"x"}},"timings":{"wait":-1e300,"send":1e300}}]}}`))
+	f.Add([]byte(`{"log":{"entries":[{"startedDateTime":"2026-01-01T00:00:00Z","request":{"method":"GET","url":"http://a/"},"response":{"status":200},"_reprise":{"id":"in-000009","direction":"outbound","lane":"in-000009","failure":"reset","request":{"head":{"method":"R0VU"},"header":[{"name":"QQ=="}]},"response":{"body":{"raw":"AAE=","size":-1,"truncated":true}}}}]}}`))
 	f.Add([]byte(`{"log":{"entries":[7,{"request":[]},{}`))
 	f.Add([]byte(`{"log":[[[[`))
 	f.Fuzz(fuzzReader(HAR))

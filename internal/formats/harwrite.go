@@ -69,8 +69,8 @@ func (h *HARWriter) entry(x *traffic.Exchange) *harEntry {
 		Started: x.Start.UTC().Format(time.RFC3339Nano), Time: msOf(x.Duration), Connection: x.Origin.Connection,
 		Timings: harTimings{Blocked: -1, DNS: -1, Connect: -1, SSL: -1, Wait: msOf(x.FirstByte), Receive: msOf(x.Duration - x.FirstByte)},
 		Reprise: &harReprise{
-			ID: x.ID, Direction: x.Direction, Lane: x.Lane, Failure: x.Failure, Incomplete: x.Incomplete,
-			RequestTrailer: harPairs(x.Request.Trailer),
+			ID: x.ID, Direction: x.Direction, Lane: x.Lane, Certainty: x.Origin.Certainty, Source: x.Origin.Source,
+			Failure: x.Failure, Incomplete: x.Incomplete, RequestTrailer: harPairs(x.Request.Trailer),
 		},
 	}
 	r := &x.Request
@@ -86,6 +86,11 @@ func (h *HARWriter) entry(x *traffic.Exchange) *harEntry {
 		}
 		e.Request.PostData = post
 	}
+	read, _, err := harReadRequest(&e.Request)
+	if err != nil { // a head that no URL can hold
+		read = &traffic.Request{}
+	}
+	e.Reprise.Request = exactRequest(r, read)
 	e.Response = harResponse{HTTPVersion: r.Proto, Headers: []harPair{}, Cookies: []harPair{}, HeadersSize: -1, BodySize: -1, Error: string(x.Failure)}
 	if x.Response == nil {
 		return e
@@ -104,6 +109,11 @@ func (h *HARWriter) entry(x *traffic.Exchange) *harEntry {
 	if a.Body.Truncated {
 		e.Response.Content.Size = max(a.Body.Size, e.Response.Content.Size)
 	}
+	answer, _, err := harReadResponse(&e.Response, r.Method)
+	if err != nil {
+		answer = &traffic.Response{}
+	}
+	e.Reprise.Response = exactResponse(a, answer)
 	return e
 }
 

@@ -2,6 +2,7 @@ package formats
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -25,8 +26,24 @@ const (
 	Mountebank Format = "mountebank"
 )
 
+// Formats returns every format that can be read, recordings before rules.
+func Formats() []Format {
+	return []Format{GoReplay, HAR, Packets, Mitmproxy, EnvoyTap, GoVCR, RRPair, Keploy, WireMock, Hoverfly, Mountebank}
+}
+
+func formatNames() string {
+	var names []string
+	for _, f := range Formats() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
 // Options are the settings of an import.
 type Options struct {
+	// Format, when it is set, is that of every file, whatever the content
+	// looks like.
+	Format Format
 	// Service lists the names of the service: hosts, or host:port, as requests
 	// to it name them. When it is set, it decides the direction wherever the
 	// format does not say: requests to these are inbound, others outbound.
@@ -55,6 +72,8 @@ const DefaultMaxRecord = 64 << 20
 // Validate reports the first setting that cannot work.
 func (o Options) Validate() error {
 	switch {
+	case o.Format != "" && !slices.Contains(Formats(), o.Format):
+		return fmt.Errorf("format %q: must be one of %s", o.Format, formatNames())
 	case o.MaxRecord < 0:
 		return fmt.Errorf("max record %d: must not be negative", o.MaxRecord)
 	case o.Direction != "" && o.Direction != traffic.Inbound && o.Direction != traffic.Outbound:

@@ -24,7 +24,8 @@ var readers = map[Format]func(*source) error{
 
 // Read imports the recordings in paths, which are files, folders or patterns,
 // and hands each exchange to emit, numbered ("in-000001", "out-000001") and
-// with its lane. Exchanges come in order of their start as far as the files
+// with its lane. The only file of an import keeps the numbers and lanes that it
+// holds; those of several files would meet. Exchanges come in order of their start as far as the files
 // allow. Read ends at the first error of emit, when ctx ends, when a file
 // cannot be opened or is of no known format, and with opts.Strict at the first
 // unreadable record. Files of a folder that are of no known format are passed
@@ -39,6 +40,7 @@ func Read(ctx context.Context, paths []string, opts Options, emit func(*traffic.
 		return Counts{}, fmt.Errorf("import: %w", err)
 	}
 	im := &importer{opts: opts, emit: emit}
+	im.numbers.keep = len(files) == 1
 	im.sorter.out = im.finish
 	for _, file := range files {
 		if err := im.file(ctx, file, len(paths) == len(files)); err != nil {
@@ -56,13 +58,12 @@ func Read(ctx context.Context, paths []string, opts Options, emit func(*traffic.
 
 // importer is one call of Read.
 type importer struct {
-	opts     Options
-	emit     func(*traffic.Exchange) error
-	counts   Counts
-	sorter   sorter
-	joiner   joiner
-	inbound  int
-	outbound int
+	opts    Options
+	emit    func(*traffic.Exchange) error
+	counts  Counts
+	sorter  sorter
+	joiner  joiner
+	numbers numbers
 }
 
 // file reads one file. named says that the user named it, so that it must be a
@@ -89,14 +90,7 @@ func (im *importer) file(ctx context.Context, path string, named bool) (err erro
 
 // finish numbers an exchange and hands it on.
 func (im *importer) finish(x *traffic.Exchange) error {
-	if x.Direction == traffic.Inbound {
-		im.inbound++
-		x.ID = fmt.Sprintf("in-%06d", im.inbound)
-		x.Lane = traffic.Lane(x.ID)
-	} else {
-		im.outbound++
-		x.ID = fmt.Sprintf("out-%06d", im.outbound)
-	}
+	im.numbers.number(x)
 	im.joiner.join(x)
 	if err := im.emit(x); err != nil {
 		return err

@@ -67,7 +67,7 @@ type place struct {
 	offset int64
 }
 
-// openSource opens a regular file, undoes gzip and zlib, and sniffs it.
+// openSource opens a regular file, undoes gzip and zlib, and tells its format.
 func (im *importer) openSource(ctx context.Context, path string) (*source, Format, func() error, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -91,7 +91,11 @@ func (im *importer) openSource(ctx context.Context, path string) (*source, Forma
 		return nil, "", nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s := &source{ctx: ctx, name: path, folder: filepath.Dir(path), r: r, opts: im.opts, when: info.ModTime(), run: im}
-	return s, Sniff(head), f.Close, nil
+	format := im.opts.Format
+	if format == "" {
+		format = Sniff(head)
+	}
+	return s, format, f.Close, nil
 }
 
 // unpack undoes gzip (one member or many) and zlib, which some tools wrap
