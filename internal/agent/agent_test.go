@@ -213,12 +213,14 @@ func TestBindAndEvidence(t *testing.T) {
 	if len(calls) != 1 || calls[0].Match.Tier != traffic.TierMiss || calls[0].Request.Authority != "never.recorded.example" {
 		t.Errorf("journal %+v, want one miss with its host", calls)
 	}
-	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", listening.DNS)
-	}}
-	ips, err := resolver.LookupHost(t.Context(), "also.never.example")
-	if err != nil || ips[0] != "127.0.0.1" {
-		t.Errorf("the name became %v, %v; want the mock's address", ips, err)
+	for _, network := range []string{"udp", "tcp"} {
+		resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, listening.DNS)
+		}}
+		ips, err := resolver.LookupHost(t.Context(), "also.never.example")
+		if err != nil || ips[0] != "127.0.0.1" {
+			t.Errorf("over %s the name became %v, %v; want the mock's address", network, ips, err)
+		}
 	}
 	evidence, err := m.Evidence()
 	if err != nil || len(evidence.Names) == 0 || !strings.Contains(evidence.Names[0].Name, "also.never.example") {

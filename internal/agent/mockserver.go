@@ -21,6 +21,7 @@ type MockSettings struct {
 	OneLane    bool                   `json:"one_lane,omitempty"`
 	Headers    []string               `json:"headers,omitempty"`
 	Repeat     map[string]mock.Repeat `json:"repeat,omitempty"`
+	Fuzzy      mock.Fuzzy             `json:"fuzzy"`
 	Latency    mock.Latency           `json:"latency"`
 	Rules      []mock.Rule            `json:"rules,omitempty"`
 	MaxBody    int64                  `json:"max_body,omitempty"`
@@ -52,7 +53,7 @@ func (s MockSettings) options(server ServerOptions) (mock.Options, error) {
 		return mock.Options{}, err
 	}
 	return mock.Options{
-		Arm: s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Latency: s.Latency, Rules: s.Rules,
+		Arm: s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Fuzzy: s.Fuzzy, Latency: s.Latency, Rules: s.Rules,
 		MaxBody: s.MaxBody, MaxJournal: s.MaxJournal, Routes: router, Log: server.Log,
 	}, nil
 }
@@ -195,23 +196,47 @@ func (s *mockServer) listen(m *mock.Mock, settings MockSettings) (Listening, err
 		listening.TCP = append(listening.TCP, l.Addr().String())
 	}
 	if settings.DNS != nil {
-		names, err := net.ListenPacket("udp", net.JoinHostPort(s.opts.Bind, strconv.Itoa(settings.DNS.Port)))
-		if err != nil {
-			closeAll()
-			return listening, fmt.Errorf("open port %d for names: %w", settings.DNS.Port, err)
-		}
 		dns := settings.DNS.options(s.opts.Address)
 		if err := dns.Validate(); err != nil {
 			closeAll()
-			return listening, errors.Join(err, names.Close())
+			return listening, err
+		}
+		names, streams, err := listenNames(s.opts.Bind, settings.DNS.Port)
+		if err != nil {
+			closeAll()
+			return listening, err
 		}
 		listening.DNS = names.LocalAddr().String()
-		s.serving.Go(func() { s.report("names", m.ServeDNS(s.ctx, names, dns)) })
+		s.serving.Go(func() { s.report("names", m.ServeDNS(s.ctx, names, streams, dns)) })
 	}
 	for _, l := range listeners {
 		s.serving.Go(func() { s.report(l.Addr().String(), m.Serve(s.ctx, l)) })
 	}
 	return listening, nil
+}
+
+// listenNames opens one port for questions of names, over UDP and TCP. Where the
+// system chooses it, the port that is free for one may be taken for the other;
+// then another one is tried.
+func listenNames(bind string, port int) (net.PacketConn, net.Listener, error) {
+	for tries := 1; ; tries++ {
+		names, err := net.ListenPacket("udp", net.JoinHostPort(bind, strconv.Itoa(port)))
+		if err != nil {
+			return nil, nil, fmt.Errorf("open port %d for names: %w", port, err)
+		}
+		_, chosen, err := net.SplitHostPort(names.LocalAddr().String())
+		if err != nil {
+			return nil, nil, errors.Join(err, names.Close())
+		}
+		streams, err := net.Listen("tcp", net.JoinHostPort(bind, chosen))
+		if err == nil {
+			return names, streams, nil
+		}
+		names.Close()
+		if port != 0 || tries == 10 {
+			return nil, nil, fmt.Errorf("open port %d for names over TCP: %w", port, err)
+		}
+	}
 }
 
 func (s *mockServer) report(what string, err error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,7 @@ for reprise explain.`,
 	cmd.Flags().StringVar(&f.caKey, "ca-key", "", "PEM file of its key")
 	cmd.Flags().StringVar(&f.caOut, "ca-out", "", "write the certificate of the authority there")
 	st := addSettings(cmd, func(path string) bool {
-		return path == "snapshot" || path == "routes" || path == "mock.latency" || path == "mock.repeat" || path == "mock.rules" || path == "output-dir"
+		return path == "snapshot" || path == "routes" || strings.HasPrefix(path, "mock.") || path == "output-dir"
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)

@@ -47,7 +47,7 @@ func (c *Config) MockOptions() (mock.Options, error) {
 	if err != nil {
 		return mock.Options{}, c.Mistake("routes", "%v", err)
 	}
-	opts := mock.Options{Routes: router}
+	opts := mock.Options{Routes: router, Fuzzy: mock.Fuzzy{On: c.Mock.Fuzzy, Score: c.Mock.FuzzyScore, Margin: c.Mock.FuzzyMargin}}
 	if c.Mock.Rules != "" {
 		if opts.Rules, err = readRules(c.Mock.Rules); err != nil {
 			return mock.Options{}, c.Mistake("mock.rules", "%v", err)
@@ -55,6 +55,12 @@ func (c *Config) MockOptions() (mock.Options, error) {
 	}
 	if c.Mock.Repeat != "auto" {
 		opts.Repeat = map[string]mock.Repeat{"*": mock.Repeat(c.Mock.Repeat)}
+	}
+	for host, policy := range c.Mock.RepeatOf {
+		if opts.Repeat == nil {
+			opts.Repeat = map[string]mock.Repeat{}
+		}
+		opts.Repeat[host] = mock.Repeat(policy)
 	}
 	if c.Mock.Latency == "recorded" {
 		opts.Latency = mock.Latency{Scale: 1, EveryPass: true}

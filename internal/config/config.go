@@ -121,7 +121,12 @@ type Latency struct {
 type Mock struct {
 	Latency string `yaml:"latency" doc:"delay of recorded answers: none or recorded"`
 	Repeat  string `yaml:"repeat" doc:"answer to more calls than were recorded: auto (reads get the last answer, writes fail), last, cycle or fail"`
-	Rules   string `yaml:"rules" doc:"file of mock rules for calls that were never recorded"`
+	// RepeatOf is Repeat for single dependencies, by host.
+	RepeatOf    map[string]string `yaml:"repeat-of"`
+	Rules       string            `yaml:"rules" doc:"file of mock rules for calls that were never recorded"`
+	Fuzzy       bool              `yaml:"fuzzy" doc:"answer a read that nothing recorded equals from the recorded call most like it; such an answer is a guess and shown as one"`
+	FuzzyScore  float64           `yaml:"fuzzy-score" doc:"how alike the two must be, 0 to 1"`
+	FuzzyMargin float64           `yaml:"fuzzy-margin" doc:"how much less alike any recorded call with another answer must be"`
 }
 
 // Redact adds to what the recorder makes safe by itself.
@@ -163,7 +168,7 @@ func Default() *Config {
 		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
 		Replay:    Replay{Concurrency: 1, Timeout: Duration(10 * time.Second)},
 		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 20, Pairs: 100},
-		Mock:      Mock{Latency: "none", Repeat: "auto"},
+		Mock:      Mock{Latency: "none", Repeat: "auto", FuzzyScore: 0.9, FuzzyMargin: 0.1},
 	}
 }
 

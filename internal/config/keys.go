@@ -102,6 +102,12 @@ func write(v reflect.Value, values []string) error {
 			return fmt.Errorf("%q is not a whole number", s)
 		}
 		v.SetInt(n)
+	case reflect.Float64:
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", s)
+		}
+		v.SetFloat(n)
 	default:
 		return errors.New("can be given only in the file")
 	}

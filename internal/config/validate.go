@@ -42,6 +42,16 @@ func (c *Config) Validate() error {
 	if _, err := traffic.NewRouter(c.Routes); err != nil {
 		wrong("routes", "%v", err)
 	}
+	for host, policy := range c.Mock.RepeatOf {
+		if !slices.Contains(choices["mock.repeat"][1:], policy) {
+			wrong("mock.repeat-of."+host, "%q is not one of %s", policy, strings.Join(choices["mock.repeat"][1:], ", "))
+		}
+	}
+	for key, share := range map[string]float64{"mock.fuzzy-score": c.Mock.FuzzyScore, "mock.fuzzy-margin": c.Mock.FuzzyMargin} {
+		if !(share > 0 && share <= 1) {
+			wrong(key, "%v must be above 0 and at most 1", share)
+		}
+	}
 	for i, text := range c.Thresholds {
 		if _, err := analysis.ParseThreshold(text); err != nil {
 			wrong(fmt.Sprintf("thresholds[%d]", i), "%v", err)

@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,28 +46,31 @@ const answerTTL = 1
 // give up after five seconds.
 const upstreamTimeout = 4 * time.Second
 
-// ServeDNS answers questions for names on pc until ctx ends, and returns nil
-// then. It closes pc. Every name gets the mock's address, so that a call to a
-// host that was never recorded becomes a miss that tells what was tried;
-// [Mock.Names] lists all names asked for. Names of the cluster are passed on
-// to its own name server, the only peer that the mock ever dials.
-func (m *Mock) ServeDNS(ctx context.Context, pc net.PacketConn, opts DNSOptions) error {
+// ServeDNS answers questions for names on pc, and over TCP on l, until ctx ends,
+// and returns nil then. It closes both. Every name gets the mock's address, so
+// that a call to a host that was never recorded becomes a miss that tells what
+// was tried; [Mock.Names] lists all names asked for. Names of the cluster are
+// passed on to its own name server, the only peer that the mock ever dials.
+func (m *Mock) ServeDNS(ctx context.Context, pc net.PacketConn, l net.Listener, opts DNSOptions) error {
+	closeBoth := func() { pc.Close(); l.Close() }
 	if err := opts.Validate(); err != nil {
+		closeBoth()
 		return err
 	}
 	n := &nameServer{mock: m, opts: opts, ctx: ctx}
-	server := &dns.Server{PacketConn: pc, Handler: n}
-	stop := context.AfterFunc(ctx, func() { pc.Close() })
+	stop := context.AfterFunc(ctx, closeBoth)
 	defer stop()
-	err := server.ActivateAndServe()
+	ended := make(chan error, 2)
+	for _, server := range []*dns.Server{{PacketConn: pc, Handler: n}, {Listener: l, Handler: n, MaxTCPQueries: -1}} {
+		go func() { ended <- server.ActivateAndServe() }()
+	}
+	err := <-ended
+	closeBoth()
+	err = cmp.Or(err, <-ended)
 	if ctx.Err() != nil {
 		return nil
 	}
-	pc.Close()
-	if err == nil {
-		err = net.ErrClosed
-	}
-	return fmt.Errorf("serve names on %s: %w", pc.LocalAddr(), err)
+	return fmt.Errorf("serve names on %s: %w", pc.LocalAddr(), cmp.Or(err, net.ErrClosed))
 }
 
 // nameServer answers the questions of one arm.
@@ -79,7 +83,9 @@ type nameServer struct {
 // ServeDNS implements dns.Handler.
 func (n *nameServer) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	answer := n.answer(question)
-	answer.Truncate(size(question))
+	if _, datagram := w.RemoteAddr().(*net.UDPAddr); datagram {
+		answer.Truncate(size(question))
+	}
 	w.WriteMsg(answer) // a lost answer is asked for again
 }
 

@@ -55,8 +55,12 @@ func TestServeDNS(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	streams, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := names(t, func(pc net.PacketConn) {
-		done <- m.ServeDNS(ctx, pc, mock.DNSOptions{
+		done <- m.ServeDNS(ctx, pc, streams, mock.DNSOptions{
 			Address: netip.MustParseAddr("10.1.2.3"), ClusterSuffixes: []string{"cluster.local"}, Upstream: upstream,
 		})
 	})
@@ -76,28 +80,31 @@ func TestServeDNS(t *testing.T) {
 		{"api.payments.example.base.svc.cluster.local.", dns.TypeA, dns.RcodeNameError, "", "the search list of a pod"},
 		{"api.payments.example.", dns.TypeTXT, dns.RcodeSuccess, "", "another type"},
 	}
-	for _, tt := range tests {
-		t.Run(tt.reason, func(t *testing.T) {
-			reply, err := dns.Exchange(new(dns.Msg).SetQuestion(tt.name, tt.qtype), server)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := ""
-			for _, rr := range reply.Answer {
-				if a, ok := rr.(*dns.A); ok {
-					got += a.A.String()
+	for network, at := range map[string]string{"udp": server, "tcp": streams.Addr().String()} {
+		for _, tt := range tests {
+			t.Run(network+": "+tt.reason, func(t *testing.T) {
+				client := &dns.Client{Net: network}
+				reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(tt.name, tt.qtype), at)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			if reply.Rcode != tt.rcode || got != tt.want {
-				t.Errorf("%s: %s %q, want %s %q", tt.name, dns.RcodeToString[reply.Rcode], got, dns.RcodeToString[tt.rcode], tt.want)
-			}
-		})
+				got := ""
+				for _, rr := range reply.Answer {
+					if a, ok := rr.(*dns.A); ok {
+						got += a.A.String()
+					}
+				}
+				if reply.Rcode != tt.rcode || got != tt.want {
+					t.Errorf("%s: %s %q, want %s %q", tt.name, dns.RcodeToString[reply.Rcode], got, dns.RcodeToString[tt.rcode], tt.want)
+				}
+			})
+		}
 	}
 	want := map[string]mock.Name{
-		"api.payments.example":             {Name: "api.payments.example", Recorded: true, Count: 4},
-		"unheard.example":                  {Name: "unheard.example", Count: 1},
-		"inventory.base.svc.cluster.local": {Name: "inventory.base.svc.cluster.local", Recorded: true, Count: 1},
-		"postgres.base.svc.cluster.local":  {Name: "postgres.base.svc.cluster.local", Cluster: true, Count: 1},
+		"api.payments.example":             {Name: "api.payments.example", Recorded: true, Count: 8},
+		"unheard.example":                  {Name: "unheard.example", Count: 2},
+		"inventory.base.svc.cluster.local": {Name: "inventory.base.svc.cluster.local", Recorded: true, Count: 2},
+		"postgres.base.svc.cluster.local":  {Name: "postgres.base.svc.cluster.local", Cluster: true, Count: 2},
 	}
 	seen := 0
 	for _, n := range m.Names() {

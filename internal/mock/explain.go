@@ -65,6 +65,9 @@ func (m *Mock) ExplainCall(x *traffic.Exchange) Explanation {
 	}
 	c := m.index.newCall(&x.Request)
 	e.Looked = m.looked(c, x.Lane)
+	if e.Match.Tier == traffic.TierFuzzy || e.Match.Tier == traffic.TierMiss {
+		e.Looked = append(e.Looked, m.guessed(c, x.Lane))
+	}
 	if i := m.find(x.Recorded, x.Lane); i != none {
 		e.Differences = compareLeaves(leavesOf(m.index.form(nil, m.index.entries[i].x)), leavesOf(c.form)).Differences
 	}

@@ -53,6 +53,7 @@ type laneRange struct {
 	name     traffic.Lane
 	salt     uint64
 	from, to int
+	epochs   *epochs // nil where the order of calls tells nothing
 }
 
 func (l *laneRange) len() int { return l.to - l.from }
@@ -133,6 +134,9 @@ func newIndex(recorded []*traffic.Exchange, o *Options) *index {
 			ix.openings[opening] = struct{}{}
 			ix.opening.push(laneKey(opening, e.lane), int32(i))
 		}
+	}
+	for _, l := range ix.lanes {
+		l.epochs = ix.epochsOf(l)
 	}
 	return ix
 }

@@ -27,6 +27,8 @@ type laneState struct {
 	entered  bool
 	recorded map[string]string // live value -> recorded value
 	tries    map[uint64]int    // calls by what they are, for faults
+	wrote    *touched          // the recorded writes that were used; nil before the first
+	turns    map[uint64]*turn  // by chain of reads, where epochs matter
 
 	// The account. Borrowed counts calls answered by an entry of another lane;
 	// the owner may take the entry back, so it is changed from outside.
@@ -35,9 +37,10 @@ type laneState struct {
 	surplus       atomic.Int64 // borrowed once, then taken back: extra
 }
 
-// spent is a chain whose entries are all used.
+// spent is a chain whose entries are all used, or those of one epoch.
 type spent struct {
 	entries []int32
+	epoch   int32
 	again   int // answers given since
 	reason  string
 }
@@ -57,28 +60,28 @@ func newLaneState(l *laneRange) *laneState {
 
 // take uses up the next free entry of a chain for a call of this lane. It
 // takes back what was lent when nothing else is left. The caller holds mu.
-func (ls *laneState) take(c *chains, key uint64) int32 {
-	if i := ls.nextFree(c, key); i != none {
-		ls.used[int(i)-ls.from] = own
-		return i
+func (ls *laneState) take(c *chains, key uint64) taken {
+	if t := ls.pick(c, key); t.entry != none {
+		ls.uses(t.entry)
+		return t
 	}
 	if ls.lent == 0 {
-		return none
+		return taken{entry: none}
 	}
 	for i := c.first(key); i != none; i = c.next[i] {
 		if ls.used[int(i)-ls.from] == lent {
 			ls.reclaim(i)
-			return i
+			return taken{entry: i}
 		}
 	}
-	return none
+	return taken{entry: none}
 }
 
 // reclaim turns a lent entry into one of our own; the borrower's call becomes
 // one beyond the recorded ones. So the account does not depend on which lane
 // came first.
 func (ls *laneState) reclaim(i int32) {
-	ls.used[int(i)-ls.from] = own
+	ls.uses(i)
 	ls.lent--
 	b := ls.borrower[i]
 	delete(ls.borrower, i)
@@ -88,10 +91,10 @@ func (ls *laneState) reclaim(i int32) {
 
 // lend uses up the next free entry of a chain for a call of another lane. The
 // caller holds mu of this lane alone.
-func (ls *laneState) lend(c *chains, key uint64, to *laneState) int32 {
+func (ls *laneState) lend(c *chains, key uint64, to *laneState) taken {
 	i := ls.nextFree(c, key)
 	if i == none {
-		return none
+		return taken{entry: none}
 	}
 	ls.used[int(i)-ls.from] = lent
 	ls.lent++
@@ -100,7 +103,7 @@ func (ls *laneState) lend(c *chains, key uint64, to *laneState) int32 {
 	}
 	ls.borrower[i] = to
 	to.borrowed.Add(1)
-	return i
+	return taken{entry: i}
 }
 
 func (ls *laneState) nextFree(c *chains, key uint64) int32 {
@@ -119,20 +122,24 @@ func (ls *laneState) nextFree(c *chains, key uint64) int32 {
 	return i
 }
 
-// exhausted returns the state of a chain whose entries are all used. The caller
-// holds mu.
+// exhausted returns the state of a chain whose entries are all used: those of
+// the epoch that the lane is in, if there are any. The caller holds mu.
 func (ls *laneState) exhausted(c *chains, key uint64) *spent {
-	s, ok := ls.spent[key]
-	if !ok {
-		s = &spent{}
+	epoch := ls.epoch(c, key)
+	if s, ok := ls.spent[key]; ok && s.epoch == epoch {
+		return s
+	}
+	s := &spent{epoch: epoch}
+	if s.entries, s.reason = ls.inEpoch(c, key); s.reason == "" {
+		s.entries = nil
 		for i := c.first(key); i != none; i = c.next[i] {
 			s.entries = append(s.entries, i)
 		}
 		if s.reason = fmt.Sprintf("%d such calls were recorded and all are used", len(s.entries)); len(s.entries) == 1 {
 			s.reason = "one such call was recorded and it is used"
 		}
-		ls.spent[key] = s
 	}
+	ls.spent[key] = s
 	return s
 }
 

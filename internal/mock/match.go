@@ -62,12 +62,13 @@ type outcome struct {
 	response *traffic.Response // of a rule
 	delay    time.Duration     // of a rule
 	fault    *Fault
+	unknown  bool // of a miss: nothing recorded is the same call
 }
 
 // found is what one lane has for a call.
 type found struct {
 	tier  traffic.Tier
-	entry int32 // none when all are used
+	taken // no entry when all are used
 	key   uint64
 	chain *chains
 }
@@ -80,7 +81,7 @@ func (m *Mock) match(p *pass, ls *laneState, c *call, others []traffic.Lane) out
 	f, known := m.index.inLane(ls, c, (*laneState).take)
 	ls.mu.Unlock()
 	if f.entry != none {
-		return outcome{tier: f.tier, entry: f.entry}
+		return outcome{tier: f.tier, entry: f.entry, reason: f.reason}
 	}
 	if known {
 		return m.again(ls, ls, c, f)
@@ -91,7 +92,7 @@ func (m *Mock) match(p *pass, ls *laneState, c *call, others []traffic.Lane) out
 		}
 		owner := p.lane(m.index, name)
 		owner.mu.Lock()
-		f, known := m.index.inLane(owner, c, func(owner *laneState, chain *chains, key uint64) int32 {
+		f, known := m.index.inLane(owner, c, func(owner *laneState, chain *chains, key uint64) taken {
 			return owner.lend(chain, key, ls)
 		})
 		owner.mu.Unlock()
@@ -108,7 +109,7 @@ func (m *Mock) match(p *pass, ls *laneState, c *call, others []traffic.Lane) out
 // inLane tries the exact, bound and classed tiers in one lane. known says that
 // the lane has recorded calls like c, though all may be used. The caller holds
 // the lane's lock.
-func (ix *index) inLane(ls *laneState, c *call, take func(*laneState, *chains, uint64) int32) (f found, known bool) {
+func (ix *index) inLane(ls *laneState, c *call, take func(*laneState, *chains, uint64) taken) (f found, known bool) {
 	try := func(tier traffic.Tier, chain *chains, key uint64) bool {
 		if chain.first(key) == none {
 			return false
@@ -136,7 +137,7 @@ func (ix *index) inLane(ls *laneState, c *call, take func(*laneState, *chains, u
 }
 
 // inGroup tries the classed tier.
-func (ix *index) inGroup(ls *laneState, c *call, take func(*laneState, *chains, uint64) int32) (f found, known bool) {
+func (ix *index) inGroup(ls *laneState, c *call, take func(*laneState, *chains, uint64) taken) (f found, known bool) {
 	f.entry = none
 	if !c.form.volatile() {
 		return f, false
@@ -148,11 +149,8 @@ func (ix *index) inGroup(ls *laneState, c *call, take func(*laneState, *chains, 
 	g := ix.group(key)
 	for k := range g.masks {
 		candidates := g.masks[k].entries[c.form.hash(ix.seed, g.masks[k].value(ls.toRecorded))]
-		for _, i := range candidates {
-			if ls.used[int(i)-ls.from] == free && (f.entry == none || i < f.entry) {
-				f = found{tier: traffic.TierClassed, entry: i}
-				break
-			}
+		if i := ls.candidate(candidates); i != none && (f.entry == none || i < f.entry) {
+			f = found{tier: traffic.TierClassed, taken: taken{entry: i}}
 		}
 		known = known || len(candidates) > 0
 	}
@@ -161,17 +159,35 @@ func (ix *index) inGroup(ls *laneState, c *call, take func(*laneState, *chains, 
 		// Through its own chain, so that a loan is noted as one.
 		e := &ix.entries[f.entry]
 		f.key, f.chain = laneKey(e.sig, e.lane), &ix.exact
-		f.entry = take(ls, f.chain, f.key)
+		f.taken = take(ls, f.chain, f.key)
 	case known || g.lone:
-		f = found{traffic.TierClassed, none, key, &ix.classed}
+		f = found{traffic.TierClassed, taken{entry: none}, key, &ix.classed}
 		if known = true; g.lone {
-			f.entry = take(ls, f.chain, f.key)
+			f.taken = take(ls, f.chain, f.key)
 		}
 	}
 	if f.entry != none {
 		ix.learn(ls, f.entry, c)
 	}
 	return f, known
+}
+
+// candidate returns the first free one of some entries, of those recorded in the
+// state that the lane has reached if there is one. The caller holds mu.
+func (ls *laneState) candidate(entries []int32) int32 {
+	first := int32(none)
+	for _, i := range entries {
+		if ls.used[int(i)-ls.from] != free {
+			continue
+		}
+		if ls.epochs == nil || ls.after(i) == isWrite || ls.after(i) == ls.now(i) {
+			return i
+		}
+		if first == none {
+			first = i
+		}
+	}
+	return first
 }
 
 // learn pairs the volatile values of a call with those of the recorded one
@@ -214,7 +230,9 @@ func (m *Mock) elsewhere(ls *laneState, c *call) outcome {
 	ix := m.index
 	i := ix.any.first(c.sig)
 	if i == none {
-		return missed(m.whyUnknown(c))
+		o := missed(m.whyUnknown(c))
+		o.unknown = true
+		return o
 	}
 	name := ix.entries[i].lane.name
 	_, ambiguous := ix.ambiguous[c.sig]
@@ -233,7 +251,7 @@ func missed(reason string) outcome {
 }
 
 // settle finds the answer to a call: a fault, a rule that wins, a recorded
-// call, or another rule. It counts what the tiers do not count themselves.
+// call, another rule, or a guess. It counts what the tiers do not count themselves.
 func (m *Mock) settle(p *pass, ls *laneState, c *call, others []traffic.Lane) outcome {
 	fault := p.fault(ls, c)
 	if fault != nil && fault.replaces() {
@@ -245,7 +263,11 @@ func (m *Mock) settle(p *pass, ls *laneState, c *call, others []traffic.Lane) ou
 		o = m.match(p, ls, c, others)
 	}
 	if o.tier == traffic.TierMiss {
-		if answer, ok := m.byRule(ls, c, false); ok {
+		answer, ok := m.byRule(ls, c, false)
+		if !ok && o.unknown {
+			answer, ok = m.fuzzy(ls, c)
+		}
+		if ok {
 			o = answer
 		} else {
 			ls.count(&ls.missed)

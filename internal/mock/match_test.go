@@ -71,6 +71,135 @@ func TestTiers(t *testing.T) {
 			matched: 3,
 		},
 		{
+			reason: "a read after a write gets what was recorded after it, though one read less came before",
+			record: func(r *recording) {
+				r.call("a", "GET", dep+"/stock/7", "", ok("5"))     // 0
+				r.call("a", "GET", dep+"/stock/7", "", ok("5 old")) // 1
+				r.call("a", "POST", dep+"/stock", "{}", ok(""))     // 2
+				r.call("a", "GET", dep+"/stock/7", "", ok("4"))     // 3
+				r.call("a", "GET", dep+"/stock/7", "", ok("4 old")) // 4
+			},
+			steps: []step{
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0000"},
+				{"a", "", dep + "/stock", "{}", traffic.TierExact, "out-0002"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0003"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0004"},
+				{"a", "", dep + "/stock/7", "", traffic.TierRepeat, "out-0004"},
+			},
+			matched: 4, extra: 1, unused: 1,
+		},
+		{
+			reason: "one read more before the write does not take what was recorded after it",
+			record: func(r *recording) {
+				r.call("a", "GET", dep+"/stock/7", "", ok("5"))      // 0
+				r.call("a", "PUT", dep+"/stock/7/n", "{}", ok(""))   // 1
+				r.call("a", "GET", dep+"/stock/7", "", ok("4"))      // 2
+				r.call("a", "DELETE", dep+"/stock/7/n", "", ok(""))  // 3
+				r.call("a", "GET", dep+"/stock/7?full", "", ok("0")) // 4
+			},
+			steps: []step{
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0000"},
+				{"a", "", dep + "/stock/7", "", traffic.TierRepeat, "out-0000"},
+				{"a", "PUT", dep + "/stock/7/n", "{}", traffic.TierExact, "out-0001"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0002"},
+			},
+			matched: 3, extra: 1, unused: 2,
+		},
+		{
+			reason: "a write elsewhere begins no epoch: its reads go on in order",
+			record: func(r *recording) {
+				r.call("a", "GET", dep+"/stock/7", "", ok("5"))           // 0
+				r.call("a", "POST", dep+"/orders", "{}", ok(""))          // 1
+				r.call("a", "POST", "http://other/stock/7", "{}", ok("")) // 2
+				r.call("a", "GET", dep+"/stock/7", "", ok("4"))           // 3
+			},
+			steps: []step{
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0000"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0003"},
+			},
+			matched: 2, unused: 2,
+		},
+		{
+			reason: "where a write changed nothing, an answer of before it does for after it",
+			record: func(r *recording) {
+				r.call("a", "GET", dep+"/stock/7", "", ok("5")) // 0
+				r.call("a", "GET", dep+"/stock/7", "", ok("5")) // 1
+				r.call("a", "POST", dep+"/stock", "{}", ok("")) // 2
+				r.call("a", "GET", dep+"/stock/7", "", ok("5")) // 3
+			},
+			steps: []step{ // the service calls both at once, and the write wins
+				{"a", "", dep + "/stock", "{}", traffic.TierExact, "out-0002"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0003"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0000"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0001"},
+			},
+			matched: 4,
+		},
+		{
+			reason: "a state that was not recorded takes the next answer there is",
+			record: func(r *recording) {
+				r.call("a", "DELETE", dep+"/stock/7", "", ok("")) // 0
+				r.call("a", "GET", dep+"/stock/7", "", ok("0"))   // 1
+				r.call("a", "GET", dep+"/stock/7", "", ok("00"))  // 2
+			},
+			steps: []step{
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0001"},
+				{"a", "DELETE", dep + "/stock/7", "", traffic.TierExact, "out-0000"},
+				{"a", "", dep + "/stock/7", "", traffic.TierExact, "out-0002"},
+			},
+			matched: 3,
+		},
+		{
+			reason: "epochs hold for reads whose ids the service draws",
+			record: func(r *recording) {
+				r.call("a", "GET", dep+"/stock?trace="+uuidA, "", ok("5")) // 0
+				r.call("a", "GET", dep+"/stock?trace="+uuidB, "", ok("6")) // 1
+				r.call("a", "POST", dep+"/stock", "{}", ok(""))            // 2
+				r.call("a", "GET", dep+"/stock?trace="+uuidC, "", ok("4")) // 3
+			},
+			steps: []step{
+				{"a", "", dep + "/stock?trace=11111111-1a2b-4f3c-8d4e-000000000001", "", traffic.TierClassed, "out-0000"},
+				{"a", "", dep + "/stock", "{}", traffic.TierExact, "out-0002"},
+				{"a", "", dep + "/stock?trace=11111111-1a2b-4f3c-8d4e-000000000002", "", traffic.TierClassed, "out-0003"},
+			},
+			matched: 3, unused: 1,
+		},
+		{
+			reason: "likeness answers nothing unless it is asked to",
+			record: func(r *recording) { r.call("a", "GET", dep+"/v1/search?q=a&page=1&limit=10", "", ok("5")) },
+			steps:  []step{{"a", "", dep + "/v1/search?q=a&page=1&limit=20", "", traffic.TierMiss, ""}},
+			missed: 1, unused: 1,
+		},
+		{
+			reason: "likeness answers reads that are like one recorded call and no other",
+			opts:   mock.Options{Fuzzy: mock.Fuzzy{On: true}},
+			record: func(r *recording) {
+				r.call("a", "GET", dep+"/v1/search?q=a&page=1&limit=10&sort=up", "", ok("5"))     // 0
+				r.call("b", "GET", dep+"/v1/search?q=a&page=1&limit=10&sort=up", "", ok("5"))     // 1: the same answer
+				r.call("b", "GET", dep+"/v1/search?q=zz&page=9&limit=99&sort=down", "", ok("no")) // 2
+				r.call("a", "POST", dep+"/v1/search", `{"q":"a","page":1,"limit":10}`, ok("w"))   // 3
+				r.call("a", "GET", dep+"/v1/item/7?full=1", "", ok("7"))                          // 4
+			},
+			steps: []step{
+				{"a", "", dep + "/v1/search?q=a&page=1&limit=20&sort=up", "", traffic.TierFuzzy, "out-0000"},
+				{"a", "", dep + "/v1/search?q=a&page=5&limit=50&sort=down", "", traffic.TierMiss, ""}, // not like enough
+				{"a", "", dep + "/v1/search", `{"q":"a","page":1,"limit":20}`, traffic.TierMiss, ""},  // it may write
+				{"a", "", dep + "/v1/item/8?full=1", "", traffic.TierMiss, ""},                        // another thing
+				{"a", "", dep + "/v1/search?q=a&page=1&limit=10&sort=up", "", traffic.TierExact, "out-0000"},
+			},
+			matched: 1, extra: 1, missed: 3, unused: 2,
+		},
+		{
+			reason: "likeness answers nothing where two recorded calls with different answers are about as like",
+			opts:   mock.Options{Fuzzy: mock.Fuzzy{On: true, Score: 0.5}},
+			record: func(r *recording) {
+				r.call("a", "GET", dep+"/v1/search?q=a&page=1&limit=10", "", ok("5"))
+				r.call("a", "GET", dep+"/v1/search?q=b&page=1&limit=10", "", ok("6"))
+			},
+			steps:  []step{{"a", "", dep + "/v1/search?q=c&page=1&limit=10", "", traffic.TierMiss, ""}},
+			missed: 1, unused: 2,
+		},
+		{
 			reason: "beyond the recorded calls reads repeat the last answer and writes fail",
 			record: func(r *recording) {
 				r.call("a", "GET", dep+"/n", "", ok("1"))

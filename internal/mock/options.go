@@ -24,6 +24,8 @@ type Options struct {
 	// gets when all recorded calls like it are used; "*" is for all others.
 	// Without an entry, safe methods repeat the last answer and others fail.
 	Repeat map[string]Repeat
+	// Fuzzy says whether calls that only read may be answered by likeness.
+	Fuzzy Fuzzy
 	// Latency says whether answers take as long as the recorded ones did.
 	Latency Latency
 	// Rules answer what was never recorded.
@@ -76,6 +78,9 @@ func (o Options) Validate() error {
 			return fmt.Errorf("mock.repeat.%s: %q is not a policy; use last, cycle or fail", dependency, policy)
 		}
 	}
+	if err := o.Fuzzy.Validate(); err != nil {
+		return err
+	}
 	if o.Latency.Scale < 0 || o.Latency.Scale > 1000 {
 		return fmt.Errorf("mock.latency.scale: %v must be between 0 and 1000", o.Latency.Scale)
 	}
@@ -102,6 +107,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxJournal == 0 {
 		o.MaxJournal = defaultMaxJournal
+	}
+	if o.Fuzzy.Score == 0 {
+		o.Fuzzy.Score = defaultFuzzyScore
+	}
+	if o.Fuzzy.Margin == 0 {
+		o.Fuzzy.Margin = defaultFuzzyMargin
 	}
 	if o.Now == nil {
 		o.Now = time.Now

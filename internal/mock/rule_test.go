@@ -266,6 +266,10 @@ func TestFaultOfTLS(t *testing.T) {
 	if got := send(t, s.resolved(), "GET", "https://whole.example/", ""); got.StatusCode != mock.StatusMiss {
 		t.Errorf("status %d of another host", got.StatusCode)
 	}
+	// The client hears of the refusal a little before it is noted.
+	for end := time.Now().Add(5 * time.Second); len(s.Refusals()) == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	if r := s.Refusals(); len(r) != 1 || r[0].Name != "broken.example" {
 		t.Errorf("evidence: %+v", r)
 	}
@@ -306,6 +310,7 @@ func TestExplain(t *testing.T) {
     exact       lane boot                 no recorded call
     classed     lane boot                 no recorded call
     other-lane  all lanes                 no recorded call
+    fuzzy       the same path             off (mock.fuzzy)
   nearest recorded calls
     out-0001  score 0.94
       request.body.amount: recorded "2000", live "2100"
