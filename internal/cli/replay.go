@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reprise-ci/reprise/internal/config"
+	"github.com/reprise-ci/reprise/internal/pipeline"
 	"github.com/reprise-ci/reprise/internal/replay"
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/transform"
@@ -67,7 +68,7 @@ Exit codes: 0 no limit of --fail-if holds, 1 one does.`,
 	fl.BoolVar(&f.capacity, "capacity", false, "search the highest rate at which no limit of --fail-if holds")
 	fl.BoolVar(&f.http2, "http2", false, "send over HTTP/2")
 	fl.BoolVar(&f.keepHost, "keep-host", false, "send the recorded Host instead of that of the URL")
-	st := addSettings(cmd, oneOf("snapshot", "routes", "replay.timeout", "seed"))
+	st := addSettings(cmd, oneOf("snapshot", "routes", "replay.timeout", "replay.middleware", "seed"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
 		if err != nil {
@@ -96,7 +97,17 @@ func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url 
 	if err != nil {
 		return badInput(err)
 	}
-	f.load.Rewriter = func(int, int) replay.Rewriter { return rewriter() }
+	program, stop, err := p.startMiddleware(ctx, s)
+	if err != nil {
+		return badInput(err)
+	}
+	defer stop()
+	f.load.Rewriter = func(copy, loop int) replay.Rewriter {
+		if program == nil {
+			return rewriter()
+		}
+		return program.Wrap(rewriter(), fmt.Sprintf("%d-%d-", copy, loop))
+	}
 	if f.capacity {
 		return findCapacity(ctx, w, engine, target, p.Seed, replay.CapacityOptions{Limits: limits, Load: f.load})
 	}
@@ -116,6 +127,26 @@ func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url 
 		return err
 	}
 	return judgeLoad(w, result.Summary(nil), limits)
+}
+
+// startMiddleware starts the program that changes requests; nil without one.
+// Stop tells on standard error what went wrong with it.
+func (p *project) startMiddleware(ctx context.Context, s Surroundings) (program *transform.Program, stop func(), err error) {
+	if p.Replay.Middleware == "" {
+		return nil, func() {}, nil
+	}
+	program, end, err := pipeline.StartMiddleware(context.WithoutCancel(ctx), p.Replay.Middleware, p.dir, s.Environ, s.Stderr)
+	if err != nil {
+		return nil, nil, p.Mistake("replay.middleware", "%v", err)
+	}
+	return program, func() {
+		if err := end(); err != nil {
+			fmt.Fprintf(s.Stderr, "replay.middleware: %v\n", err)
+		}
+		if n := program.Left(); n > 0 {
+			fmt.Fprintf(s.Stderr, "replay.middleware: %d requests were not returned in time and went out as they were\n", n)
+		}
+	}, nil
 }
 
 func stagesOf(text string) ([]replay.Stage, error) {

@@ -1,9 +1,13 @@
 package cli_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +38,7 @@ func TestMain(m *testing.M) {
 			context.AfterFunc(ctx, stop)
 			os.Exit(cli.Run(ctx, os.Args[1:], cli.System()))
 		},
+		"middleware": middleware,
 	})
 }
 
@@ -41,7 +46,7 @@ func TestMain(m *testing.M) {
 // "exits N command…" runs a command that must end with exit code N.
 // "listening ADDRESS" waits for a server there; FREE is an address for one.
 // REPO is the root of the repository, SERVICE the URL of a server that answers
-// every request with 204.
+// every request with 204, or 202 when it asks for 3 things.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
@@ -54,7 +59,13 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "listening": listening},
 		Setup: func(env *testscript.Env) error {
-			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Get("limit") == "3" {
+					w.WriteHeader(http.StatusAccepted)
+					return
+				}
+				w.WriteHeader(http.StatusNoContent)
+			}))
 			env.Defer(service.Close)
 			free, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -70,6 +81,23 @@ func TestScripts(t *testing.T) {
 			return writeTiny(filepath.Join(env.WorkDir, "tiny"))
 		},
 	})
+}
+
+// middleware is a program that changes requests, as one for GoReplay is
+// written: it lets every request ask for 3 things.
+func middleware() {
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		data, err := hex.DecodeString(lines.Text())
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "not a message:", err)
+			os.Exit(1)
+		}
+		fmt.Fprintf(os.Stderr, "type %c\n", data[0])
+		if data[0] == '1' {
+			fmt.Println(hex.EncodeToString(bytes.Replace(data, []byte("limit=2"), []byte("limit=3"), 1)))
+		}
+	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -119,9 +119,10 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	o := pipeline.Options{
 		Redactor: redactor,
 		Snapshot: c.Snapshot, Dir: at.Dir, BaseRef: c.BaseRef, TempDir: at.TempDir, LogDir: filepath.Join(c.OutputDir, "logs"),
-		Build:     pipeline.Build{Command: c.Build.Command, Dir: c.Build.Dir},
-		Replay:    replay.Options{Concurrency: c.Replay.Concurrency, Timeout: time.Duration(c.Replay.Timeout), Router: router},
-		Transform: rewriting, Mock: standIn, Analysis: judging,
+		Build:      pipeline.Build{Command: c.Build.Command, Dir: c.Build.Dir},
+		Replay:     replay.Options{Concurrency: c.Replay.Concurrency, Timeout: time.Duration(c.Replay.Timeout), Router: router},
+		Middleware: c.Replay.Middleware,
+		Transform:  rewriting, Mock: standIn, Analysis: judging,
 		Latency: pipeline.Latency{
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
 			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs,

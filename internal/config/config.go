@@ -81,6 +81,7 @@ type Process struct {
 type Replay struct {
 	Concurrency int      `yaml:"concurrency" doc:"sessions replayed at once in the correctness passes"`
 	Timeout     Duration `yaml:"timeout" doc:"longest time for one answer"`
+	Middleware  string   `yaml:"middleware" doc:"shell line of a program that changes requests by GoReplay's protocol, on target process and in reprise replay"`
 	// What follows is explained in docs/replay.md.
 	JWT     []JWT                  `yaml:"jwt"`
 	Headers []transform.HeaderRule `yaml:"headers"`

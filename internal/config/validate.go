@@ -77,6 +77,9 @@ func (c *Config) Validate() error {
 	if c.Target == TargetProcess && c.Process.Command == "" {
 		wrong("process.command", "missing; target process needs the command that starts the service")
 	}
+	if c.Target != TargetProcess && c.Replay.Middleware != "" {
+		wrong("replay.middleware", "needs target process; in a cluster the requests are sent from within, where the program is not")
+	}
 	if c.Target != TargetProcess && c.Chart == "" {
 		wrong("chart", "missing; target %s needs the service's Helm chart (or use target process)", c.Target)
 	}

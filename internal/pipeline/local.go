@@ -26,8 +26,11 @@ type local struct {
 	caFile string
 	engine *replay.Engine
 
+	program *transform.Program // nil without middleware
+
 	mu   sync.Mutex
 	arms map[Arm]*localArm
+	used int // rewriters that the program has served
 }
 
 // localArm is one arm as processes.
@@ -47,7 +50,10 @@ func (l *local) check(context.Context) error {
 	return nil
 }
 
-func (l *local) start(context.Context) error {
+func (l *local) start(ctx context.Context) error {
+	if err := l.startMiddleware(ctx); err != nil {
+		return badInput("start the target", err)
+	}
 	l.caFile = l.r.dir.Path("authority.pem")
 	if err := os.WriteFile(l.caFile, l.r.authority.CertPEM(), 0o644); err != nil {
 		return fmt.Errorf("write the authority's certificate: %w", err)
@@ -130,7 +136,48 @@ func (l *local) arm(arm Arm) *localArm {
 // has learned nothing yet.
 func (l *local) to(arm Arm) (replay.Target, replay.Rewriter) {
 	a := l.arm(arm)
-	return replay.Target{Arm: string(arm), Addr: a.service.Addr(), Mock: a.mock}, transform.NewRewriter(l.r.bindings, l.r.options.Transform)
+	return replay.Target{Arm: string(arm), Addr: a.service.Addr(), Mock: a.mock}, l.rewriter(arm)
+}
+
+func (l *local) rewriter(arm Arm) replay.Rewriter {
+	rw := transform.NewRewriter(l.r.bindings, l.r.options.Transform)
+	if l.program == nil {
+		return rw
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.used++
+	return l.program.Wrap(rw, fmt.Sprintf("%s-%d-", arm, l.used))
+}
+
+// startMiddleware starts the program that changes requests, if there is one.
+func (l *local) startMiddleware(ctx context.Context) error {
+	line := l.r.options.Middleware
+	if line == "" {
+		return nil
+	}
+	log, err := l.r.openLog("middleware.log")
+	if err != nil {
+		return err
+	}
+	program, stop, err := StartMiddleware(context.WithoutCancel(ctx), line, l.r.options.Dir, l.r.options.Environ, log)
+	if err != nil {
+		log.Close()
+		return fmt.Errorf("replay.middleware: %w", err)
+	}
+	l.program = program
+	l.r.later(func(context.Context) error {
+		defer log.Close()
+		err := stop()
+		if n := program.Left(); n > 0 {
+			l.r.note("The middleware did not return %d requests in time; they went out as they were.", n)
+		}
+		if err != nil {
+			l.r.note("The middleware failed: %v.", err)
+		}
+		return nil
+	})
+	return nil
 }
 
 func (l *local) pass(ctx context.Context, arm Arm, pass uint32, emit func(observed)) error {

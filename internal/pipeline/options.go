@@ -33,9 +33,12 @@ type Options struct {
 
 	Replay    replay.Options
 	Transform transform.Options
-	Mock      mock.Options
-	Analysis  analysis.Options
-	Latency   Latency
+	// Middleware is a shell line of a program that changes requests; "" for
+	// none. It needs the target "process".
+	Middleware string
+	Mock       mock.Options
+	Analysis   analysis.Options
+	Latency    Latency
 	// Redactor replaces personal data in what the arms were seen to do, before
 	// anything of it can get into a report.
 	Redactor Redactor
@@ -93,6 +96,9 @@ func (o Options) Validate() error {
 	}
 	if o.Process != nil {
 		return o.Process.Validate()
+	}
+	if o.Middleware != "" {
+		return errors.New("a program that changes requests needs the target process")
 	}
 	return nil
 }

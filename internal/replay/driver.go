@@ -83,8 +83,10 @@ func (e *Engine) newDriver(t Target, p *Plan) *driver {
 		d.last[i] = !ended[e.sessions[i]]
 		ended[e.sessions[i]] = true
 	}
+	all := wantsAll(rw)
 	index := make(map[string]int, len(e.inbound))
 	for i, x := range e.inbound {
+		d.sources[i] = d.sources[i] || all
 		index[x.ID] = i
 		for _, id := range rw.Needs(x.ID) {
 			if j, ok := index[id]; ok {

@@ -125,6 +125,13 @@ type Rewriter interface {
 	Needs(id string) []string
 }
 
+// wantsAll reports whether a rewriter wants to see every answer, and not just
+// those that some exchange needs.
+func wantsAll(rw Rewriter) bool {
+	w, ok := rw.(interface{ WantsAll() bool })
+	return ok && w.WantsAll()
+}
+
 // asRecorded is the rewriter that changes nothing.
 type asRecorded struct{}
 

@@ -37,6 +37,9 @@ func newSide(e *Engine, t Target, rw Rewriter) *side {
 
 // keep notes whose answers the exchange id needs.
 func (s *side) keep(id string) {
+	if wantsAll(s.rewriter) {
+		s.sources[id] = true
+	}
 	for _, source := range s.rewriter.Needs(id) {
 		s.sources[source] = true
 	}

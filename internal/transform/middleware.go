@@ -16,16 +16,14 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// Middleware lets another program change requests, by the protocol of
+// Program is another program that changes requests, by the protocol of
 // GoReplay's middleware: each message is one line of hexadecimal, which holds a
 // header line "<type> <id> <nanoseconds> <latency>" and an HTTP message. The
 // program gets requests (type 1), recorded answers (2) and live answers (3), and
 // returns requests, changed or not. It is for what rules cannot say.
 //
-// The program sees a request after the rewriter that Middleware wraps. One
-// Middleware serves one arm; it is safe for concurrent use.
-type Middleware struct {
-	*Rewriter
+// One program may serve any number of rewriters; it is safe for concurrent use.
+type Program struct {
 	patience time.Duration
 	lines    chan []byte
 	closing  sync.Once
@@ -35,6 +33,13 @@ type Middleware struct {
 	mu      sync.Mutex
 	waiting map[string]chan *traffic.Request
 	left    atomic.Int64
+}
+
+// Middleware is a [Rewriter] whose requests pass through a program.
+type Middleware struct {
+	*Rewriter
+	program *Program
+	prefix  string
 }
 
 // The types of messages.
@@ -48,12 +53,12 @@ const (
 // into, in hexadecimal.
 const maxLine = 4*maxBody + 1<<20
 
-// NewMiddleware wraps rw by a program that reads from stdin and writes to
-// stdout. A request that the program does not return within patience goes out
-// as rw made it. The caller starts and ends the program, and calls Close.
-func NewMiddleware(rw *Rewriter, stdin io.Writer, stdout io.Reader, patience time.Duration) *Middleware {
-	m := &Middleware{
-		Rewriter: rw, patience: patience, lines: make(chan []byte, 256),
+// NewProgram talks to a program that reads from stdin and writes to stdout. A
+// request that the program does not return within patience goes out as the
+// rewriter made it. The caller starts and ends the program, and calls Close.
+func NewProgram(stdin io.Writer, stdout io.Reader, patience time.Duration) *Program {
+	m := &Program{
+		patience: patience, lines: make(chan []byte, 256),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		waiting: make(map[string]chan *traffic.Request),
 	}
@@ -62,9 +67,16 @@ func NewMiddleware(rw *Rewriter, stdin io.Writer, stdout io.Reader, patience tim
 	return m
 }
 
+// Wrap shows the program each request after rw has made it. Prefix goes before
+// the ids of exchanges, and must differ between the rewriters of one program:
+// the program knows a session only by what it sees.
+func (p *Program) Wrap(rw *Rewriter, prefix string) *Middleware {
+	return &Middleware{Rewriter: rw, program: p, prefix: prefix}
+}
+
 // write hands lines to the program until Close. When the program is gone, it
 // drops them, so that nobody waits for room.
-func (m *Middleware) write(stdin io.Writer) {
+func (m *Program) write(stdin io.Writer) {
 	var gone error
 	for {
 		select {
@@ -78,50 +90,60 @@ func (m *Middleware) write(stdin io.Writer) {
 	}
 }
 
-// Close sends nothing more; requests go out unchanged from then on. It does not end the program; its output is read
-// until it ends.
-func (m *Middleware) Close() { m.closing.Do(func() { close(m.quit) }) }
+// Close sends nothing more; requests go out unchanged from then on. It does not
+// end the program; its output is read until it ends.
+func (m *Program) Close() { m.closing.Do(func() { close(m.quit) }) }
 
 // Left returns how many requests went out unchanged because the program did not
 // return them in time or returned what is no request.
-func (m *Middleware) Left() int64 { return m.left.Load() }
+func (m *Program) Left() int64 { return m.left.Load() }
 
 // Request returns what the program makes of what the rewriter makes of a
 // recorded request.
 func (m *Middleware) Request(recorded *traffic.Exchange) *traffic.Request {
 	req := m.Rewriter.Request(recorded)
+	id := m.prefix + recorded.ID
+	changed := m.program.ask(id, message(middlewareRequest, id, recorded.Start, 0, requestText(req)))
+	if changed == nil {
+		return req
+	}
+	changed.Scheme, changed.Authority, changed.Proto, changed.Trailer = req.Scheme, req.Authority, req.Proto, req.Trailer
+	return changed
+}
+
+// WantsAll says that the program wants to see every answer.
+func (m *Middleware) WantsAll() bool { return true }
+
+// ask returns the request that the program returns for a message, or nil when
+// it returns none in time.
+func (m *Program) ask(id string, line []byte) *traffic.Request {
 	answer := make(chan *traffic.Request, 1)
 	m.mu.Lock()
-	m.waiting[recorded.ID] = answer
+	m.waiting[id] = answer
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()
-		delete(m.waiting, recorded.ID)
+		delete(m.waiting, id)
 		m.mu.Unlock()
 	}()
 	patience := time.NewTimer(m.patience)
 	defer patience.Stop()
 	select {
-	case m.lines <- message(middlewareRequest, recorded.ID, recorded.Start, 0, requestText(req)):
-	case <-patience.C:
-		m.left.Add(1)
-		return req
-	case <-m.quit:
-		m.left.Add(1)
-		return req
-	}
-	select {
-	case changed := <-answer:
-		if changed != nil {
-			changed.Scheme, changed.Authority, changed.Proto, changed.Trailer = req.Scheme, req.Authority, req.Proto, req.Trailer
-			return changed
+	case m.lines <- line:
+		select {
+		case changed := <-answer:
+			if changed != nil {
+				return changed
+			}
+		case <-patience.C:
+		case <-m.done:
+		case <-m.quit:
 		}
 	case <-patience.C:
-	case <-m.done:
 	case <-m.quit:
 	}
 	m.left.Add(1)
-	return req
+	return nil
 }
 
 // Observe shows both answers to the program, too.
@@ -134,7 +156,7 @@ func (m *Middleware) Observe(recorded, live *traffic.Exchange) []traffic.Binding
 			continue
 		}
 		select {
-		case m.lines <- message(x.kind, recorded.ID, x.x.Start, x.x.Duration, responseText(x.x.Response)):
+		case m.program.lines <- message(x.kind, m.prefix+recorded.ID, x.x.Start, x.x.Duration, responseText(x.x.Response)):
 		default: // answers are for information: a slow program misses some
 		}
 	}
@@ -177,7 +199,7 @@ func appendMessage(out []byte, header traffic.Header, body []byte) []byte {
 }
 
 // read takes the lines of the program until its output ends.
-func (m *Middleware) read(stdout io.Reader) {
+func (m *Program) read(stdout io.Reader) {
 	defer close(m.done)
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(nil, maxLine)

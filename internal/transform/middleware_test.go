@@ -19,8 +19,19 @@ import (
 
 var _ replay.Rewriter = (*transform.Middleware)(nil)
 
+// served is a rewriter with its program.
+type served struct {
+	*transform.Middleware
+	*transform.Program
+}
+
+func serve(in io.Writer, out io.Reader, patience time.Duration) *served {
+	p := transform.NewProgram(in, out, patience)
+	return &served{p.Wrap(transform.NewRewriter(nil, transform.Options{}), ""), p}
+}
+
 // program runs f as a middleware program would run: a line in, any lines out.
-func program(t *testing.T, patience time.Duration, f func(text string) []string) (*transform.Middleware, func() []string) {
+func program(t *testing.T, patience time.Duration, f func(text string) []string) (*served, func() []string) {
 	t.Helper()
 	inRead, inWrite := io.Pipe()
 	outRead, outWrite := io.Pipe()
@@ -43,7 +54,7 @@ func program(t *testing.T, patience time.Duration, f func(text string) []string)
 			}
 		}
 	}()
-	m := transform.NewMiddleware(transform.NewRewriter(nil, transform.Options{}), inWrite, outRead, patience)
+	m := serve(inWrite, outRead, patience)
 	t.Cleanup(func() { m.Close(); inWrite.Close() })
 	return m, func() []string { mu.Lock(); defer mu.Unlock(); return append([]string(nil), seen...) }
 }
@@ -114,7 +125,7 @@ func TestMiddlewareThatFails(t *testing.T) {
 		m.Observe(c.exchanges[0], c.exchanges[0])
 	})
 	t.Run("ends", func(t *testing.T) {
-		m := transform.NewMiddleware(transform.NewRewriter(nil, transform.Options{}), io.Discard, strings.NewReader(""), time.Hour)
+		m := serve(io.Discard, strings.NewReader(""), time.Hour)
 		defer m.Close()
 		c := new(talk).ask("GET", "/", "")
 		if got := m.Request(c.exchanges[0]); got != &c.exchanges[0].Request || m.Left() != 1 {
