@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ type config struct {
 	inventoryKey    string
 	paymentsURL     string
 	paymentsKey     string
+	shippingAddr    string
 	tokenKey        []byte
 	upstreamTimeout time.Duration
 }
@@ -27,12 +29,16 @@ func readConfig(getenv func(string) string) (config, error) {
 		inventoryKey: getenv("INVENTORY_API_KEY"),
 		paymentsURL:  strings.TrimSuffix(cmp.Or(getenv("PAYMENTS_URL"), "https://api.payments.example"), "/"),
 		paymentsKey:  getenv("PAYMENTS_API_KEY"),
+		shippingAddr: cmp.Or(getenv("SHIPPING_ADDR"), "shipping:9090"),
 		tokenKey:     []byte(getenv("TOKEN_KEY")),
 	}
 	for name, value := range map[string]string{"INVENTORY_URL": cfg.inventoryURL, "PAYMENTS_URL": cfg.paymentsURL} {
 		if u, err := url.Parse(value); err != nil || u.Host == "" {
 			return config{}, fmt.Errorf("%s: %q is not an absolute URL", name, value)
 		}
+	}
+	if _, port, err := net.SplitHostPort(cfg.shippingAddr); err != nil || port == "" {
+		return config{}, fmt.Errorf("SHIPPING_ADDR: %q is not a host and a port", cfg.shippingAddr)
 	}
 	for name, value := range map[string]string{
 		"INVENTORY_API_KEY": cfg.inventoryKey,

@@ -1,6 +1,6 @@
 // Command shop serves the orders API of a small web shop. It keeps its orders
-// in memory and depends on two other services: inventory, inside the cluster,
-// and the payments provider, outside it.
+// in memory and depends on three other services: inventory and, over gRPC,
+// shipping inside the cluster, and the payments provider outside it.
 package main
 
 import (
@@ -38,13 +38,19 @@ func run(ctx context.Context, getenv func(string) string, logs io.Writer) error 
 	}
 	log := slog.New(slog.NewJSONHandler(logs, nil))
 
-	// One client for both dependencies. The default transport honours
+	// One client for all that speaks HTTP/1.1. The default transport honours
 	// HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
 	client := &http.Client{Timeout: cfg.upstreamTimeout}
+	shipping, err := upstream.NewShipping(cfg.shippingAddr, cfg.upstreamTimeout)
+	if err != nil {
+		return err
+	}
+	defer shipping.Close()
 	handler := api.New(api.Services{
 		Orders:    orders.NewStore(orders.Seed()),
 		Inventory: upstream.NewInventory(cfg.inventoryURL, cfg.inventoryKey, client),
 		Payments:  upstream.NewPayments(cfg.paymentsURL, cfg.paymentsKey, client),
+		Shipping:  shipping,
 		TokenKey:  cfg.tokenKey,
 		Log:       log,
 		Now:       time.Now,

@@ -13,6 +13,7 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 	for _, row := range []struct{ name, value, want string }{
 		{"TOKEN_KEY", "", "TOKEN_KEY"},
 		{"PAYMENTS_URL", "api.payments.example", "PAYMENTS_URL"},
+		{"SHIPPING_ADDR", "shipping", "SHIPPING_ADDR"},
 		{"UPSTREAM_TIMEOUT", "soon", "UPSTREAM_TIMEOUT"},
 	} {
 		_, err := readConfig(func(name string) string {

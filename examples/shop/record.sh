@@ -5,7 +5,7 @@
 #
 #   examples/shop/record.sh [SNAPSHOT]
 #
-# SHOP_PORTS is the first of five ports that are free (default 18080).
+# SHOP_PORTS is the first of six ports that are free (default 18080).
 set -euo pipefail
 
 shop=$(cd "$(dirname "$0")" && pwd)
@@ -62,10 +62,13 @@ start inventory "$work/inventory" -listen "$(at 1)"
 await inventory $((port + 1))
 start payments "$work/payments" -listen "$(at 2)" -tls-cert "$work/payments.pem"
 await payments $((port + 2))
+start shipping "$work/shipping" -listen "$(at 5)"
+await shipping $((port + 5))
 start recorder "$work/reprise" record --config "$shop/reprise.yaml" \
   --snapshot "$snapshot" --replace --lossless \
   --listen "$(at 0)" --upstream "$(at 4)" --outbound "$(at 3)" --ca-out "$work/ca.pem" \
-  --resolve "inventory:8080=$(at 1)" --resolve "api.payments.example=$(at 2)" --trust "$work/payments.pem"
+  --resolve "inventory:8080=$(at 1)" --resolve "shipping:9090=$(at 5)" \
+  --resolve "api.payments.example=$(at 2)" --trust "$work/payments.pem"
 recorder=$!
 await recorder $((port + 3))
 start shop env PORT=$((port + 4)) HTTP_PROXY="http://$(at 3)" HTTPS_PROXY="http://$(at 3)" NO_PROXY= \

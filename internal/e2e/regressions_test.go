@@ -59,7 +59,7 @@ func TestEveryKindOfRegressionIsThere(t *testing.T) {
 		names = append(names, r.name)
 	}
 	want := []string{
-		"changed-argument", "constant-id", "error-on-input", "field-missing", "harmless",
+		"changed-argument", "changed-message", "constant-id", "error-on-input", "field-missing", "harmless",
 		"lost-call", "n-plus-one", "new-host", "slower-25", "type-changed",
 	}
 	if !slices.Equal(names, want) {

@@ -59,6 +59,35 @@ func TestTextGolden(t *testing.T) {
 
 // Order of Add does not change a byte of the snapshot, and neither does who
 // calls it.
+// What is not text is written where it stands as long as it is small, and into
+// a file beyond.
+func TestSmallBodiesAreNoFiles(t *testing.T) {
+	for _, row := range []struct {
+		reason string
+		body   string
+		files  int
+	}{
+		{"a message of gRPC", "\x00\x00\x00\x00\x03\x08\xb9\x60", 0},
+		{"one byte that is part of no character", "\xff", 0},
+		{"the largest that is small", strings.Repeat("\x80", 256), 0},
+		{"one byte more", strings.Repeat("\x80", 257), 1},
+	} {
+		dir := filepath.Join(t.TempDir(), "small")
+		x := shop()[0]
+		x.Request.Body = traffic.NewBody([]byte(row.body), nil)
+		m := write(t, dir, []*traffic.Exchange{x})
+		files := 0
+		for _, f := range m.Files {
+			if strings.HasSuffix(f.Path, ".bin") {
+				files++
+			}
+		}
+		if got := read(t, dir); files != row.files || string(got[0].Request.Body.Raw) != row.body {
+			t.Errorf("%s: %d files, read again as %q", row.reason, files, got[0].Request.Body.Raw)
+		}
+	}
+}
+
 func TestWriterOrder(t *testing.T) {
 	one, two := filepath.Join(t.TempDir(), "shop"), filepath.Join(t.TempDir(), "shop")
 	write(t, one, shop())

@@ -107,14 +107,19 @@ func appendDirective(dst []byte, form, path string, flags []string) []byte {
 	return append(dst, '\n')
 }
 
+// smallBody is the size up to which a body that is not text is quoted all the
+// same: a message of gRPC is not worth a file.
+const smallBody = 256
+
 // showBody chooses how people see a body. newline says that the bytes end in
 // a newline that the shown lines leave out.
 func showBody(view []byte, inline int) (shown []byte, form string, newline bool) {
-	if len(view) == 0 || len(view) > inline || !utf8.Valid(view) {
+	small := len(view) <= smallBody
+	if len(view) == 0 || len(view) > inline || !small && !utf8.Valid(view) {
 		return nil, formFile, false
 	}
 	text, newline := bytes.CutSuffix(view, []byte("\n"))
-	if cleanText(text) {
+	if utf8.Valid(view) && cleanText(text) {
 		if pretty, form, ok := prettyJSON(text); ok {
 			return pretty, form, newline
 		}
@@ -127,7 +132,7 @@ func showBody(view []byte, inline int) (shown []byte, form string, newline bool)
 		}
 		quoted = strconv.AppendQuote(quoted, string(l))
 	}
-	if len(quoted) > 2*len(view)+16 {
+	if !small && len(quoted) > 2*len(view)+16 {
 		return nil, formFile, false
 	}
 	return quoted, formQuoted, false

@@ -68,6 +68,9 @@ func (s *session) shop(ctx context.Context) error {
 	if _, err := s.get(ctx, 200, "/v1/orders/{id}/summary", location+"/summary"); err != nil {
 		return err
 	}
+	if _, err := s.get(ctx, 200, "/v1/orders/{id}/delivery", location+"/delivery"); err != nil {
+		return err
+	}
 	if s.random.IntN(2) == 0 {
 		return nil
 	}
@@ -78,9 +81,14 @@ func (s *session) shop(ctx context.Context) error {
 	if _, err := s.get(ctx, 200, "/v1/orders/{id}", location); err != nil {
 		return err
 	}
-	if s.random.IntN(3) == 0 { // a second click
-		_, err = s.send(ctx, 409, "/v1/orders/{id}/refund", "POST", location+"/refund", nil, reason)
+	if s.random.IntN(3) > 0 {
+		return nil
 	}
+	// A second click, and a look for the parcel that will not come.
+	if _, err := s.send(ctx, 409, "/v1/orders/{id}/refund", "POST", location+"/refund", nil, reason); err != nil {
+		return err
+	}
+	_, err = s.get(ctx, 409, "/v1/orders/{id}/delivery", location+"/delivery")
 	return err
 }
 
@@ -122,8 +130,8 @@ type orderList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
-// backOffice pages through the orders that were shipped, opens some, and now
-// and then exports a month.
+// backOffice pages through the orders that were shipped, opens some, looks
+// where their parcels are, and now and then exports a month.
 func (s *session) backOffice(ctx context.Context) error {
 	status := []string{"delivered", "shipped"}[s.number/8%2]
 	cursor := ""
@@ -145,6 +153,9 @@ func (s *session) backOffice(ctx context.Context) error {
 				break
 			}
 			if _, err := s.get(ctx, 200, "/v1/orders/{id}", "/v1/orders/"+o.ID); err != nil {
+				return err
+			}
+			if _, err := s.get(ctx, 200, "/v1/orders/{id}/delivery", "/v1/orders/"+o.ID+"/delivery"); err != nil {
 				return err
 			}
 		}
@@ -208,6 +219,7 @@ func (s *session) mistakes(ctx context.Context) error {
 	}{
 		{404, "/v1/orders/{unknown}", "GET", "/v1/orders/00000000-0000-4000-8000-00000000dead", nil},
 		{404, "/v1/orders/{unknown}/summary", "GET", "/v1/orders/00000000-0000-4000-8000-00000000beef/summary", nil},
+		{404, "/v1/orders/{unknown}/delivery", "GET", "/v1/orders/00000000-0000-4000-8000-00000000feed/delivery", nil},
 		{400, "/v1/orders", "GET", "/v1/orders?limit=1000", nil},
 		{400, "/v1/orders", "GET", "/v1/orders?status=lost", nil},
 		{404, "/v1/quote", "GET", "/v1/quote?sku=TEA-0001&qty=10", nil},

@@ -19,6 +19,7 @@ type Services struct {
 	Orders    *orders.Store
 	Inventory *upstream.Inventory
 	Payments  *upstream.Payments
+	Shipping  *upstream.Shipping
 	TokenKey  []byte // verifies the tokens of customers
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -37,6 +38,7 @@ func New(services Services) http.Handler {
 	mux.Handle("POST /v1/orders", handler(s.createOrder))
 	mux.Handle("GET /v1/orders/{id}", handler(s.getOrder))
 	mux.Handle("GET /v1/orders/{id}/summary", handler(s.summarizeOrder))
+	mux.Handle("GET /v1/orders/{id}/delivery", handler(s.trackOrder))
 	mux.Handle("POST /v1/orders/{id}/refund", handler(s.refundOrder))
 	mux.Handle("GET /v1/me", handler(s.me))
 	mux.Handle("GET /v1/export", handler(s.export))

@@ -2,10 +2,12 @@ package api_test
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,8 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
 	"example.com/shop/internal/api"
 	"example.com/shop/internal/orders"
+	"example.com/shop/internal/shippingpb"
 	"example.com/shop/internal/token"
 	"example.com/shop/internal/upstream"
 )
@@ -31,11 +39,70 @@ type calls struct {
 	head []http.Header
 }
 
-func (c *calls) add(r *http.Request) {
+func (c *calls) add(r *http.Request) { c.note(r.Method+" "+r.URL.RequestURI(), r.Header.Clone()) }
+
+func (c *calls) note(what string, head http.Header) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.list = append(c.list, r.Method+" "+r.URL.RequestURI())
-	c.head = append(c.head, r.Header.Clone())
+	c.list = append(c.list, what)
+	c.head = append(c.head, head)
+}
+
+// carrier is a shipping service that knows one parcel for every order but two.
+type carrier struct {
+	shippingpb.UnimplementedShippingServer
+	seen *calls
+}
+
+// The orders, by their place in the seed, whose parcel was never scanned, and
+// at whose parcel shipping fails after the first scan.
+const unscanned, failing = 1, 2
+
+func (c carrier) note(ctx context.Context, what string) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	c.seen.note(what, http.Header{"Traceparent": md.Get("traceparent")})
+}
+
+func (c carrier) Announce(ctx context.Context, in *shippingpb.AnnounceRequest) (*shippingpb.Announcement, error) {
+	c.note(ctx, fmt.Sprintf("Announce %d %d", in.GetPieces(), in.GetGrams()))
+	return &shippingpb.Announcement{ParcelId: "PX1"}, nil
+}
+
+func (c carrier) Track(in *shippingpb.TrackRequest, stream grpc.ServerStreamingServer[shippingpb.Event]) error {
+	c.note(stream.Context(), "Track")
+	seed := orders.Seed()
+	if in.GetOrderId() == seed[unscanned].ID {
+		return status.Error(codes.NotFound, "nothing")
+	}
+	for i, kind := range []shippingpb.Event_Kind{shippingpb.Event_KIND_ANNOUNCED, shippingpb.Event_KIND_PICKED_UP} {
+		event := &shippingpb.Event{ParcelId: "PX1", At: int64(1000 + i), Place: "AMS", Kind: kind}
+		if err := stream.Send(event); err != nil {
+			return err
+		}
+		if in.GetOrderId() == seed[failing].ID {
+			return status.Error(codes.Unavailable, "the carrier is gone")
+		}
+	}
+	return nil
+}
+
+// newShipping starts a carrier and returns the shop's client of it.
+func newShipping(t *testing.T, seen *calls) *upstream.Shipping {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	shippingpb.RegisterShippingServer(server, carrier{seen: seen})
+	go server.Serve(listener) // ends with Stop
+	t.Cleanup(server.Stop)
+	shipping, err := upstream.NewShipping(listener.Addr().String(), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { shipping.Close() })
+	return shipping
 }
 
 // newShop starts the shop with dependencies that answer what the tests need:
@@ -70,6 +137,7 @@ func newShop(t *testing.T) (*httptest.Server, *calls) {
 		Orders:    orders.NewStore(orders.Seed()),
 		Inventory: upstream.NewInventory(inventory.URL, "inventory key", inventory.Client()),
 		Payments:  upstream.NewPayments(payments.URL, "payments key", payments.Client()),
+		Shipping:  newShipping(t, seen),
 		TokenKey:  tokenKey,
 		Log:       slog.New(slog.DiscardHandler),
 		Now:       func() time.Time { return now },
@@ -115,7 +183,7 @@ func TestOrderFromCheckoutToRefund(t *testing.T) {
 	}
 	want := []string{
 		"GET /v1/stock/BEAN-1001?quantity=2", "GET /v1/stock/BREW-2004?quantity=1",
-		"POST /v1/charges", "POST /v1/charges/ch_1/capture", "POST /v1/reservations",
+		"POST /v1/charges", "POST /v1/charges/ch_1/capture", "POST /v1/reservations", "Announce 3 990",
 	}
 	if got := strings.Join(seen.list, ", "); got != strings.Join(want, ", ") {
 		t.Errorf("calls: %s", got)
@@ -135,11 +203,42 @@ func TestOrderFromCheckoutToRefund(t *testing.T) {
 	if status, _, got := send(t, "GET", shop.URL+location+"/summary", ""); status != http.StatusOK || len(got["lines"].([]any)) != 2 {
 		t.Errorf("summary: %d %v", status, got)
 	}
+	if status, _, got := send(t, "GET", shop.URL+location+"/delivery", ""); status != http.StatusOK || got["parcel"] != "PX1" {
+		t.Errorf("delivery: %d %v", status, got)
+	}
 	if status, _, got := send(t, "POST", shop.URL+location+"/refund", `{"reason":"late"}`); status != http.StatusOK || got["status"] != "refunded" {
 		t.Errorf("refund: %d %v", status, got)
 	}
 	if status, _, _ := send(t, "POST", shop.URL+location+"/refund", ""); status != http.StatusConflict {
 		t.Errorf("second refund: %d", status)
+	}
+	if status, _, _ := send(t, "GET", shop.URL+location+"/delivery", ""); status != http.StatusConflict {
+		t.Errorf("delivery of what was refunded: %d", status)
+	}
+}
+
+func TestDeliveryFollowsTheParcel(t *testing.T) {
+	shop, seen := newShop(t)
+	seed := orders.Seed()
+	for name, row := range map[string]struct {
+		order, status, scans int
+	}{
+		"every scan":                       {0, 200, 2},
+		"a parcel that was never scanned":  {unscanned, 200, 0},
+		"shipping fails within its answer": {failing, 502, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, _, got := send(t, "GET", shop.URL+"/v1/orders/"+seed[row.order].ID+"/delivery", "", "Traceparent", "00-abc-def-00")
+			scans, _ := got["scans"].([]any)
+			if status != row.status || len(scans) != row.scans {
+				t.Errorf("%d %v", status, got)
+			}
+		})
+	}
+	for _, h := range seen.head {
+		if h.Get("Traceparent") != "00-abc-def-00" {
+			t.Errorf("the trace was not passed on: %v", h)
+		}
 	}
 }
 

@@ -102,6 +102,7 @@ func (s *server) createOrder(w http.ResponseWriter, r *http.Request) error {
 	o.ChargeID = chargeID
 	s.Orders.Add(o)
 	s.reserve(ctx, o)
+	s.announce(ctx, o)
 
 	w.Header().Set("Location", "/v1/orders/"+o.ID)
 	writeJSON(w, http.StatusCreated, receipt{order: viewOf(o), ConfirmationID: id.New()})

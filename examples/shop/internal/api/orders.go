@@ -80,16 +80,12 @@ type row struct {
 }
 
 func rowOf(o orders.Order) row {
-	items := 0
-	for _, l := range o.Lines {
-		items += l.Quantity
-	}
 	return row{
 		ID:        o.ID,
 		Status:    o.Status,
 		CreatedAt: o.CreatedAt,
 		Customer:  o.Customer.Name,
-		Items:     items,
+		Items:     orders.Pieces(o.Lines),
 		Total:     o.Total(),
 		Currency:  catalog.Currency,
 	}

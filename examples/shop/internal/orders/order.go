@@ -68,6 +68,22 @@ func Goods(lines []Line) int64 {
 	return sum
 }
 
+// Pieces returns how many pieces all lines are together.
+func Pieces(lines []Line) int {
+	pieces := 0
+	for _, l := range lines {
+		pieces += l.Quantity
+	}
+	return pieces
+}
+
+// Weight returns what a parcel of the lines weighs, in grams: every product is
+// packed for about the same weight.
+func Weight(lines []Line) int {
+	const box, piece = 180, 270
+	return box + piece*Pieces(lines)
+}
+
 // ShippingFor returns what shipping costs for the given lines.
 func ShippingFor(lines []Line) int64 {
 	if Goods(lines) >= FreeShippingFrom {
