@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -100,6 +101,16 @@ func (m *Mock) Bind(pass uint32, lane traffic.Lane, recorded, live string) {
 	e.string(recorded)
 	e.string(live)
 	m.tell("bind", pass, lane, e.b)
+}
+
+// SetFaults is [mock.Mock.SetFaults].
+func (m *Mock) SetFaults(pass uint32, faults *mock.Faults) {
+	body, err := json.Marshal(faults)
+	if err != nil {
+		m.keep(err)
+		return
+	}
+	m.tell("faults", pass, "", body)
 }
 
 // Calls is [mock.Mock.Calls]. It returns nil after a failure.

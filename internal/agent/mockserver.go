@@ -94,6 +94,7 @@ func ServeMock(ctx context.Context, l net.Listener, opts ServerOptions) error {
 	})
 	s.on("POST /v1/forget", func(m *mock.Mock, r *http.Request, pass uint32) (any, error) { m.Forget(pass); return nil, nil })
 	s.on("POST /v1/bind", bind)
+	s.on("POST /v1/faults", setFaults)
 	s.on("GET /v1/account", func(m *mock.Mock, r *http.Request, pass uint32) (any, error) { return newAccount(m.Account(pass)), nil })
 	s.on("GET /v1/evidence", func(m *mock.Mock, r *http.Request, _ uint32) (any, error) {
 		return Evidence{Names: m.Names(), Refusals: m.Refusals()}, nil
@@ -261,6 +262,14 @@ func bind(m *mock.Mock, r *http.Request, pass uint32) (any, error) {
 	}
 	m.Bind(pass, laneOf(r), pair.Recorded, pair.Live)
 	return nil, nil
+}
+
+func setFaults(m *mock.Mock, r *http.Request, pass uint32) (any, error) {
+	var faults *mock.Faults
+	if err := readJSON(r, &faults); err != nil {
+		return nil, err
+	}
+	return nil, m.SetFaults(pass, faults)
 }
 
 // calls answers with a stream of the journal.

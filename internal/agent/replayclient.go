@@ -32,7 +32,13 @@ func (r *Replayer) Load(ctx context.Context, settings ReplaySettings, inbound it
 // whose state is fresh. emit gets the live exchanges one at a time while the
 // pass goes on. When ctx ends, so does the pass.
 func (r *Replayer) Pass(ctx context.Context, t Target, pass uint32, emit func(*traffic.Exchange)) error {
-	body, err := r.post(ctx, "/v1/pass", passRequest{Target: t, Pass: pass})
+	return r.PassWith(ctx, t, pass, 0, emit)
+}
+
+// PassWith is Pass with another bound on the requests in flight; 0 means that of
+// the settings.
+func (r *Replayer) PassWith(ctx context.Context, t Target, pass uint32, concurrency int, emit func(*traffic.Exchange)) error {
+	body, err := r.post(ctx, "/v1/pass", passRequest{Target: t, Pass: pass, Concurrency: concurrency})
 	if err != nil {
 		return fmt.Errorf("pass %d on %s: %w", pass, t.Arm, err)
 	}

@@ -109,6 +109,8 @@ type Target struct {
 type passRequest struct {
 	Target Target `json:"target"`
 	Pass   uint32 `json:"pass"`
+	// Concurrency is that of the settings if zero.
+	Concurrency int `json:"concurrency,omitempty"`
 }
 
 type roundRequest struct {
@@ -229,7 +231,13 @@ func (s *replayer) pass(w http.ResponseWriter, r *http.Request) error {
 	out := NewStreamWriter(w)
 	var writeErr error
 	flushed := time.Now()
-	err = engine.Pass(r.Context(), target, rewriter(), req.Pass, func(x *traffic.Exchange) {
+	run := engine.Pass
+	if req.Concurrency > 0 {
+		run = func(ctx context.Context, t replay.Target, rw replay.Rewriter, pass uint32, emit func(*traffic.Exchange)) error {
+			return engine.PassWith(ctx, t, rw, pass, req.Concurrency, emit)
+		}
+	}
+	err = run(r.Context(), target, rewriter(), req.Pass, func(x *traffic.Exchange) {
 		if writeErr != nil {
 			return
 		}

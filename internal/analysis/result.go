@@ -169,12 +169,23 @@ type Account struct {
 	Extra    int    `json:"extra"`
 	Missed   int    `json:"missed"`
 	Misses   []Miss `json:"misses,omitempty"`
-	// Attributed counts live calls by how their lane was found.
+	// Attributed counts the live calls of the pass by how the request that caused
+	// them was found: trace, value, connection, only-active or none. Calls of the
+	// start of the service are not among them.
 	Attributed map[traffic.Certainty]int `json:"attributed,omitempty"`
+	// Unsure counts those that may belong to any of several requests.
+	Unsure int `json:"unsure,omitempty"`
+	// Tiers counts all live calls by how they were answered.
+	Tiers map[traffic.Tier]int `json:"tiers,omitempty"`
 }
+
+// ByNone stands in Account.Attributed for calls whose request was not found.
+const ByNone traffic.Certainty = "none"
 
 // Miss is a live call that nothing recorded answers.
 type Miss struct {
+	// ID names the call for reprise explain.
+	ID      string       `json:"id,omitempty"`
 	Lane    string       `json:"lane"`
 	Call    string       `json:"call"`
 	Reason  string       `json:"reason"`

@@ -127,7 +127,8 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
 			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs,
 		},
-		Seed: c.Seed, Keep: pipeline.Keep(c.Keep), Environ: at.Environ, Now: at.Now,
+		CallsFile: filepath.Join(c.OutputDir, CallsFile),
+		Seed:      c.Seed, Keep: pipeline.Keep(c.Keep), Environ: at.Environ, Now: at.Now,
 	}
 	if c.Target == TargetProcess {
 		p := c.ProcessOptions()

@@ -13,6 +13,10 @@ import (
 // FileName is what the file is called when nobody says otherwise.
 const FileName = "reprise.yaml"
 
+// CallsFile is the file of output-dir that holds the redacted calls to
+// dependencies of the last run.
+const CallsFile = "calls.rpk"
+
 // Config is the whole of reprise.yaml. Field order is the order of the
 // documentation; the doc tag is the sentence that --help and
 // docs/configuration.md show.
@@ -42,7 +46,7 @@ type Config struct {
 	Ignore []Ignore `yaml:"ignore"`
 
 	Timeout   Duration `yaml:"timeout" doc:"longest time of the whole run"`
-	OutputDir string   `yaml:"output-dir" doc:"directory for report.json, report.md, report.html, junit.xml and logs"`
+	OutputDir string   `yaml:"output-dir" doc:"directory for report.json, report.md, report.html, junit.xml, calls.rpk (for reprise explain) and logs"`
 	Keep      string   `yaml:"keep" doc:"leave the cluster, the processes and the work directory: never, on-failure or always"`
 	Seed      int64    `yaml:"seed" doc:"seed of everything random in a run; drawn and reported if 0"`
 

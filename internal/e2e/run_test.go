@@ -84,7 +84,12 @@ func newRepository(t *testing.T, patches ...regression) string {
 // run runs reprise in a repository and returns its report and exit code.
 func run(t *testing.T, repository string, args ...string) (*report.Document, int) {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "out")
+	return runInto(t, repository, filepath.Join(t.TempDir(), "out"), args...)
+}
+
+// runInto is run with a directory for what it writes.
+func runInto(t *testing.T, repository, out string, args ...string) (*report.Document, int) {
+	t.Helper()
 	args = append([]string{
 		"run", "--config", "examples/shop/reprise.yaml", "--target", "process",
 		"--base-ref", "main", "--output-dir", out, "--seed", "1", "--comment", "never",

@@ -25,7 +25,10 @@ type Account struct {
 
 	Tiers      map[traffic.Tier]int      // live calls by how they were answered
 	Attributed map[traffic.Certainty]int // live calls by how their lane was found
-	Lanes      map[traffic.Lane]LaneAccount
+	// Unsure counts the live calls that arrived while several lanes were active
+	// and may belong to any of them.
+	Unsure int
+	Lanes  map[traffic.Lane]LaneAccount
 
 	// Err is not nil when the figures do not balance, which is a defect of
 	// this program and makes them worthless.
@@ -62,7 +65,7 @@ func (m *Mock) Account(number uint32) Account {
 	p.mu.Lock()
 	maps.Copy(a.Tiers, p.tiers)
 	maps.Copy(a.Attributed, p.by)
-	a.Live = p.live
+	a.Live, a.Unsure = p.live, p.unsure
 	byLane := maps.Clone(p.byLane)
 	p.mu.Unlock()
 	if number == 0 {

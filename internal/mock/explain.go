@@ -20,6 +20,9 @@ type Explanation struct {
 	Match     traffic.Match
 	// Looked lists where the call was looked for, in order, and what was there.
 	Looked []Look
+	// Cause says what the call is a sign of, where more than the call itself is
+	// known; see [Explanation.Beside].
+	Cause string
 	// Differences are the places where the call is not as the recorded one
 	// that answered it: values of one class, or learned pairs.
 	Differences []traffic.Disagreement
@@ -64,11 +67,16 @@ func (m *Mock) ExplainCall(x *traffic.Exchange) Explanation {
 		e.Match = *x.Match
 	}
 	c := m.index.newCall(&x.Request)
+	answered := m.find(x.Recorded, x.Lane)
+	c.sig = m.signature(c, x, answered)
 	e.Looked = m.looked(c, x.Lane)
+	if e.Match.Tier == traffic.TierBound {
+		e.Looked = append(e.Looked, Look{traffic.TierBound, "lane " + string(x.Lane), "1 recorded call, with values learned in this pass"})
+	}
 	if e.Match.Tier == traffic.TierFuzzy || e.Match.Tier == traffic.TierMiss {
 		e.Looked = append(e.Looked, m.guessed(c, x.Lane))
 	}
-	if i := m.find(x.Recorded, x.Lane); i != none {
+	if i := answered; i != none {
 		e.Differences = compareLeaves(leavesOf(m.index.form(nil, m.index.entries[i].x)), leavesOf(c.form)).Differences
 	}
 	if e.Match.Tier == traffic.TierMiss {
@@ -78,6 +86,61 @@ func (m *Mock) ExplainCall(x *traffic.Exchange) Explanation {
 		e.Rule = m.ruleFor(x, e.Match.Nearest)
 	}
 	return e
+}
+
+// signature returns the signature of a call as it was made. A call that was
+// answered as recorded has that of the recorded one, whatever redaction has made
+// of it since.
+func (m *Mock) signature(c *call, x *traffic.Exchange, answered int32) uint64 {
+	if answered != none {
+		switch x.Match.Tier {
+		case traffic.TierExact, traffic.TierOtherLane, traffic.TierRepeat:
+			return m.index.entries[answered].sig
+		}
+	}
+	return c.sig
+}
+
+// Beside adds what base did: whether base, too, made a call that nothing
+// answers, or made the nearest recorded one, which head then changed. base holds
+// the calls of base in the same pass.
+func (e *Explanation) Beside(base []*traffic.Exchange) {
+	if e.Match.Tier != traffic.TierMiss {
+		return
+	}
+	reason := e.Match.Reason
+	switch {
+	case strings.HasPrefix(reason, "no call to "):
+		e.Cause = "the dependency was never recorded"
+	case strings.HasPrefix(reason, "more calls than recorded"):
+		e.Cause = "the call is made more often than when it was recorded"
+	case strings.Contains(reason, "recorded in another lane only"), strings.Contains(reason, "recorded in other lanes only"):
+		e.Cause = "the call is made for another request than when it was recorded"
+	}
+	if len(e.Match.Nearest) == 0 {
+		return
+	}
+	near := e.Match.Nearest[0]
+	for _, b := range base {
+		if b.Lane != e.Lane || b.Match == nil || b.ID == e.ID {
+			continue
+		}
+		same := b.Match.Tier == traffic.TierMiss && len(b.Match.Nearest) > 0 && b.Match.Nearest[0].Record == near.Record && len(b.Match.Nearest[0].Differences) == len(near.Differences)
+		switch {
+		case same:
+			e.Cause = fmt.Sprintf("base misses it too (%s): the snapshot is stale or the value is drawn anew each time; record again or add a rule", b.ID)
+			return
+		case b.Match.Record == near.Record && len(near.Differences) > 0:
+			var places []string
+			for _, d := range near.Differences {
+				if class := textClass(d.Live); class == "" || class != textClass(d.Recorded) {
+					places = append(places, d.Path.String())
+				}
+			}
+			e.Cause = fmt.Sprintf("head changed %s: base makes this call as recorded (%s)", cmp.Or(strings.Join(places, ", "), "it"), b.ID)
+			return
+		}
+	}
 }
 
 // looked repeats the search without using anything up.
@@ -190,6 +253,9 @@ func (e Explanation) Write(w io.Writer) error {
 	}
 	if e.Match.Reason != "" {
 		fmt.Fprintf(&b, "  reason   %s\n", e.Match.Reason)
+	}
+	if e.Cause != "" {
+		fmt.Fprintf(&b, "  cause    %s\n", e.Cause)
 	}
 	b.WriteString("  looked for\n")
 	for _, l := range e.Looked {

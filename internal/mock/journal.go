@@ -58,6 +58,9 @@ func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 	defer p.mu.Unlock()
 	p.live++
 	p.by[by]++
+	if others != nil {
+		p.unsure++
+	}
 	p.tiers[o.tier]++
 	p.byLane[lane]++
 	if by != traffic.ByNothing {

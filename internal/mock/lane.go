@@ -187,6 +187,7 @@ type pass struct {
 	journal []*record
 	live    int // calls that arrived, kept or not
 	by      map[traffic.Certainty]int
+	unsure  int // calls that may belong to any of several active lanes
 	tiers   map[traffic.Tier]int
 	byLane  map[traffic.Lane]int
 	faults  *Faults

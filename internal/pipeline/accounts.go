@@ -1,8 +1,8 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/mock"
@@ -21,7 +21,7 @@ type ledger interface {
 
 // journalOf joins what a mock saw while the service started and in one pass.
 func journalOf(m ledger, pass uint32, router *traffic.Router) (journal, error) {
-	j := journal{account: analysis.Account{Attributed: map[traffic.Certainty]int{}}}
+	j := journal{account: analysis.Account{Attributed: map[traffic.Certainty]int{}, Tiers: map[traffic.Tier]int{}}}
 	for _, number := range []uint32{bootPass, pass} {
 		calls, account := m.Calls(number), m.Account(number)
 		if account.Err != nil {
@@ -33,8 +33,14 @@ func journalOf(m ledger, pass uint32, router *traffic.Router) (journal, error) {
 		j.account.Unused += account.Unused
 		j.account.Extra += account.Extra
 		j.account.Missed += account.Missed
-		for by, n := range maps.All(account.Attributed) {
-			j.account.Attributed[by] += n
+		for tier, n := range account.Tiers {
+			j.account.Tiers[tier] += n
+		}
+		if number != bootPass { // no request causes what the start does
+			j.account.Unsure += account.Unsure
+			for by, n := range account.Attributed {
+				j.account.Attributed[cmp.Or(by, analysis.ByNone)] += n
+			}
 		}
 		for _, call := range calls {
 			if call.Match != nil && call.Match.Tier == traffic.TierMiss {
@@ -48,7 +54,7 @@ func journalOf(m ledger, pass uint32, router *traffic.Router) (journal, error) {
 // missOf is a miss as the report shows it.
 func missOf(call *traffic.Exchange, router *traffic.Router) analysis.Miss {
 	miss := analysis.Miss{
-		Lane:   string(call.Lane),
+		ID: call.ID, Lane: string(call.Lane),
 		Call:   call.Request.Method + " " + call.Request.Authority + router.Template(call.Request.Path()),
 		Reason: call.Match.Reason,
 	}

@@ -342,9 +342,20 @@ func (c *onCluster) to(arm Arm) agent.Target {
 	return agent.Target{Arm: string(arm), Addr: a.endpoint.Addr, TLS: a.endpoint.TLS, Mock: &a.control}
 }
 
-func (c *onCluster) pass(ctx context.Context, arm Arm, pass uint32, emit func(observed)) error {
-	return c.replayer.Pass(ctx, c.to(arm), pass, emit)
+func (c *onCluster) pass(ctx context.Context, arm Arm, p passPlan, emit func(observed)) error {
+	a := c.arm(arm)
+	a.mock.Forget(p.number)
+	if p.faults != nil {
+		a.mock.SetFaults(p.number, p.faults)
+	}
+	if err := a.mock.Err(); err != nil {
+		return err
+	}
+	return c.replayer.PassWith(ctx, c.to(arm), p.number, p.concurrency, emit)
 }
+
+// renew cannot: a release that is installed keeps its pods.
+func (c *onCluster) renew(context.Context, Arm) (bool, error) { return false, nil }
 
 func (c *onCluster) calls(_ context.Context, arm Arm, pass uint32) (journal, error) {
 	a := c.arm(arm)

@@ -23,7 +23,9 @@ func (o *observation) hide(by Redactor) error {
 		return err
 	}
 	o.inbound, o.journal.calls = inbound, calls
-	for _, miss := range o.journal.account.Misses {
+	for n := range o.journal.account.Misses {
+		miss := &o.journal.account.Misses[n]
+		miss.Call, miss.Reason = by.Text(miss.Call), by.Text(miss.Reason)
 		if miss.Nearest == nil {
 			continue
 		}
@@ -49,6 +51,7 @@ func hidden(live []*traffic.Exchange, by Redactor) ([]*traffic.Exchange, error) 
 		if out[i].Match == nil {
 			continue
 		}
+		out[i].Match.Reason = by.Text(out[i].Match.Reason)
 		for n, near := range out[i].Match.Nearest {
 			differences := slices.Clone(near.Differences)
 			for d := range differences {

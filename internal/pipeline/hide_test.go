@@ -26,11 +26,11 @@ func TestHideLeavesNoNameAndNoOriginalChanged(t *testing.T) {
 	differs := []traffic.Disagreement{{Path: traffic.At("request", "body"), Recorded: "Eve", Live: "Ada"}}
 	original := &traffic.Exchange{
 		ID: "x", Response: &traffic.Response{Body: traffic.NewBody([]byte("Ada"), nil)},
-		Match: &traffic.Match{Nearest: []traffic.Near{{Differences: differs}}},
+		Match: &traffic.Match{Reason: "Ada is new", Nearest: []traffic.Near{{Differences: differs}}},
 	}
 	seen := func() *observation {
 		o := &observation{inbound: []*traffic.Exchange{original}, journal: journal{calls: []*traffic.Exchange{original}}}
-		o.journal.account.Misses = []analysis.Miss{{Nearest: &analysis.NearestCall{Differences: []string{"live Ada"}}}, {}}
+		o.journal.account.Misses = []analysis.Miss{{Reason: "Ada is new", Nearest: &analysis.NearestCall{Differences: []string{"live Ada"}}}, {}}
 		o.crash("Ada broke it", "panic: Ada", "")
 		return o
 	}
@@ -41,6 +41,7 @@ func TestHideLeavesNoNameAndNoOriginalChanged(t *testing.T) {
 	for what, text := range map[string]string{
 		"answer": string(o.inbound[0].Response.Body.Raw), "call": string(o.journal.calls[0].Response.Body.Raw),
 		"near miss": o.journal.calls[0].Match.Nearest[0].Differences[0].Live, "account": o.journal.account.Misses[0].Nearest.Differences[0],
+		"why": o.journal.calls[0].Match.Reason, "why of the account": o.journal.account.Misses[0].Reason,
 		"reason": o.crashes[0].Reason, "log": o.crashes[0].Log,
 	} {
 		if strings.Contains(text, "Ada") || !strings.Contains(text, "Xqx") {

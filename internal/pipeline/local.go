@@ -36,6 +36,8 @@ type local struct {
 // localArm is one arm as processes.
 type localArm struct {
 	mock    *mock.Mock
+	addr    string // of the mock
+	project string
 	service *process.Instance
 }
 
@@ -97,14 +99,25 @@ func (l *local) deploy(ctx context.Context, arm Arm, project string) error {
 		end()
 		return errors.Join(<-served, m.Close())
 	})
-	m.BeginPass(bootPass) // what the service calls while it starts is lane boot
+	a := &localArm{mock: m, addr: listener.Addr().String(), project: project}
+	if err := l.startService(ctx, arm, a); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arms[arm] = a
+	return nil
+}
 
+// startService starts the service of an arm, whose mock answers already.
+func (l *local) startService(ctx context.Context, arm Arm, a *localArm) error {
+	a.mock.BeginPass(bootPass) // what the service calls while it starts is lane boot
 	log, err := l.r.openLog(string(arm) + ".log")
 	if err != nil {
 		return err
 	}
 	service, err := process.Start(ctx, *l.r.options.Process, process.Place{
-		Project: project, Mock: listener.Addr().String(), CAFile: l.caFile, Environ: l.r.options.Environ, Log: log,
+		Project: a.project, Mock: a.addr, CAFile: l.caFile, Environ: l.r.options.Environ, Log: log,
 	}, func(pgid int) error { return l.r.dir.NoteProcess(workdir.Group, pgid) })
 	if err != nil {
 		log.Close()
@@ -119,10 +132,17 @@ func (l *local) deploy(ctx context.Context, arm Arm, project string) error {
 		_ = service.Stop() // a service that ended by itself is a finding already
 		return nil
 	})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.arms[arm] = &localArm{mock: m, service: service}
+	a.service = service
 	return nil
+}
+
+// renew starts the service of an arm anew, so that it knows nothing of what it
+// was asked before.
+func (l *local) renew(ctx context.Context, arm Arm) (bool, error) {
+	a := l.arm(arm)
+	_ = a.service.Stop() // one that has ended by itself was seen to
+	a.mock.Forget(bootPass)
+	return true, l.startService(ctx, arm, a)
 }
 
 // arm returns a deployed arm.
@@ -180,9 +200,14 @@ func (l *local) startMiddleware(ctx context.Context) error {
 	return nil
 }
 
-func (l *local) pass(ctx context.Context, arm Arm, pass uint32, emit func(observed)) error {
+func (l *local) pass(ctx context.Context, arm Arm, p passPlan, emit func(observed)) error {
 	target, rewriter := l.to(arm)
-	return l.engine.Pass(ctx, target, rewriter, pass, emit)
+	a := l.arm(arm)
+	a.mock.Forget(p.number)
+	if err := a.mock.SetFaults(p.number, p.faults); err != nil {
+		return err
+	}
+	return l.engine.PassWith(ctx, target, rewriter, p.number, p.concurrency, emit)
 }
 
 func (l *local) calls(_ context.Context, arm Arm, pass uint32) (journal, error) {

@@ -37,8 +37,14 @@ type Options struct {
 	// none. It needs the target "process".
 	Middleware string
 	Mock       mock.Options
-	Analysis   analysis.Options
-	Latency    Latency
+	// Chaos is what goes wrong with dependencies in the extra passes that show
+	// whether head bears it as base does; nil makes none.
+	Chaos *mock.Faults
+	// CallsFile is where the redacted calls to dependencies of all correctness
+	// passes are kept, for explanations; nothing is kept if empty.
+	CallsFile string
+	Analysis  analysis.Options
+	Latency   Latency
 	// Redactor replaces personal data in what the arms were seen to do, before
 	// anything of it can get into a report.
 	Redactor Redactor
@@ -116,8 +122,12 @@ type target interface {
 	// deploy starts the mock and then the service of an arm, and returns when
 	// it is ready. Errors that blame the service are *serviceError.
 	deploy(ctx context.Context, arm Arm, project string) error
-	// pass replays the whole recording on an arm.
-	pass(ctx context.Context, arm Arm, pass uint32, emit func(observed)) error
+	// pass replays the whole recording on an arm. What the arm's mock saw of an
+	// earlier pass of the same number is forgotten.
+	pass(ctx context.Context, arm Arm, p passPlan, emit func(observed)) error
+	// renew starts the service of an arm anew, with a state as after deploy, or
+	// reports that this place cannot.
+	renew(ctx context.Context, arm Arm) (fresh bool, err error)
 	// calls returns what the arm's mock saw in a pass.
 	calls(ctx context.Context, arm Arm, pass uint32) (journal, error)
 	// round measures one block of pairs of two arms.
@@ -130,6 +140,13 @@ type target interface {
 	// saveLogs writes below dir what the place knows of a run that found
 	// something or broke. It does what it can.
 	saveLogs(ctx context.Context, dir string)
+}
+
+// passPlan says how one pass is made.
+type passPlan struct {
+	number      uint32
+	concurrency int
+	faults      *mock.Faults // of the dependencies; nil for none
 }
 
 // serviceError is a version that cannot be built or does not run: the

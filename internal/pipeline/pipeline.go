@@ -138,6 +138,7 @@ type run struct {
 	seen      map[Arm]*observation
 	rounds    []analysis.Round
 	confirm   []analysis.Round // fresh ones, when the others show a change
+	chaos     []*chaosPass     // while dependencies went wrong
 	stopped   string           // why measuring ended
 	result    *analysis.Result
 	mu        sync.Mutex
@@ -182,6 +183,9 @@ func (r *run) do(ctx context.Context) error {
 		if err := r.stage("replay on "+string(arm), r.replay(arm))(ctx); err != nil {
 			return err
 		}
+	}
+	if err := r.attributeBetter(ctx); err != nil {
+		return err
 	}
 	if err := r.stage("measure latency", r.measure)(ctx); err != nil {
 		return err
@@ -282,6 +286,9 @@ func (r *run) settle(ctx context.Context, cause error) {
 		result.Verdict = analysis.Error
 		result.Reason = reasonOf(cause)
 		r.result = &result
+	}
+	if err := r.keepCalls(); err != nil {
+		r.progress.Note("%v", err)
 	}
 	limit := teardownTime
 	if ctx.Err() != nil {

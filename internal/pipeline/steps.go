@@ -186,10 +186,14 @@ func (r *run) blame(arm Arm, err error) error {
 func (r *run) headRuns() bool { return len(r.seen[Head].crashes) == 0 }
 
 func (r *run) replay(arm Arm) step {
+	return r.pass(arm, passPlan{number: correctnessPass, concurrency: r.options.Replay.Concurrency}, r.seen[arm])
+}
+
+// pass replays the recording on an arm and keeps what was seen of it.
+func (r *run) pass(arm Arm, plan passPlan, seen *observation) step {
 	return func(ctx context.Context) error {
-		seen := r.seen[arm]
-		err := r.target.pass(ctx, arm, correctnessPass, func(o observed) { seen.inbound = append(seen.inbound, o) })
-		calls, callsErr := r.target.calls(context.WithoutCancel(ctx), arm, correctnessPass)
+		err := r.target.pass(ctx, arm, plan, func(o observed) { seen.inbound = append(seen.inbound, o) })
+		calls, callsErr := r.target.calls(context.WithoutCancel(ctx), arm, plan.number)
 		seen.journal = calls
 		if reason, log, yes := r.target.died(ctx, arm); yes {
 			seen.crash(reason, log, unanswered(seen.inbound))

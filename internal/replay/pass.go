@@ -22,6 +22,11 @@ import (
 //
 // rw may be nil: then the requests go out as recorded.
 func (e *Engine) Pass(ctx context.Context, t Target, rw Rewriter, pass uint32, emit func(*traffic.Exchange)) error {
+	return e.PassWith(ctx, t, rw, pass, e.opts.Concurrency, emit)
+}
+
+// PassWith is Pass with another bound on the requests in flight.
+func (e *Engine) PassWith(ctx context.Context, t Target, rw Rewriter, pass uint32, concurrency int, emit func(*traffic.Exchange)) error {
 	if err := t.validate(); err != nil {
 		return err
 	}
@@ -43,7 +48,7 @@ func (e *Engine) Pass(ctx context.Context, t Target, rw Rewriter, pass uint32, e
 
 	var emitting sync.Mutex
 	var workers sync.WaitGroup
-	for range min(e.opts.Concurrency, len(e.inbound)) {
+	for range min(concurrency, len(e.inbound)) {
 		workers.Go(func() {
 			for ctx.Err() == nil {
 				i, ok := q.next()

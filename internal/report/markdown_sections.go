@@ -259,6 +259,9 @@ func (d *Document) missesSection() *section {
 		return nil
 	}
 	open, foot := details(count(len(head.Misses), "call") + " of head without a recorded answer")
+	if id := head.Misses[0].ID; id != "" {
+		open += Code("reprise explain "+id, 100) + " says more.\n\n"
+	}
 	s := &section{name: "calls without a recorded answer", value: 50, foot: foot,
 		head: open + table("lrll", "Call", "Times", "Why", "Nearest recorded call")}
 	for _, m := range d.misses() {
@@ -416,6 +419,11 @@ func (d *Document) method() []string {
 	}
 	if n := len(d.Thresholds); n > 0 && len(d.broken()) == 0 {
 		out = append(out, fmt.Sprintf("%s %s.", count(n, "threshold"), map[bool]string{true: "holds", false: "hold"}[n == 1]))
+	}
+	for _, s := range []string{d.attribution(), d.answered()} {
+		if s != "" {
+			out = append(out, s)
+		}
 	}
 	for _, r := range d.Resources {
 		if r.Unavailable != "" {

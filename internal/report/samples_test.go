@@ -96,6 +96,9 @@ func findings() *report.Document {
 	d.Endpoints[6].Note = "p90 varies by 11 % between rounds of base"
 	head := d.Mock["head"]
 	head.Matched, head.Unused, head.Extra, head.Missed = 520, 36, 72, 12
+	head.Attributed = map[traffic.Certainty]int{traffic.ByTrace: 540, traffic.ByValue: 12, analysis.ByNone: 4}
+	head.Unsure = 4
+	head.Tiers = map[traffic.Tier]int{traffic.TierExact: 500, traffic.TierClassed: 44, traffic.TierRepeat: 7, traffic.TierFuzzy: 1, traffic.TierMiss: 4}
 	head.Misses = []analysis.Miss{
 		{Lane: "in-000021", Call: "POST api.payments.example/v1/charges", Reason: "the amount is another one", Nearest: &analysis.NearestCall{Record: "out-000044", Score: 0.94, Differences: []string{"request.body.amount: recorded 2000, live 2100"}}},
 		{Lane: "in-000007", Call: "GET flags.example/v2/flags", Reason: "nothing was recorded for this host"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // Headline is the verdict in plain words, one line without markup, the name of
@@ -180,6 +181,73 @@ func (d *Document) sharedNote() string {
 		}
 	}
 	return ""
+}
+
+// attribution says by what the calls of head were attributed to the requests that
+// caused them, or "" without calls.
+func (d *Document) attribution() string {
+	a := d.Mock["head"]
+	total := 0
+	for _, n := range a.Attributed {
+		total += n
+	}
+	if total == 0 {
+		return ""
+	}
+	var parts []string
+	for _, by := range []struct {
+		certainty traffic.Certainty
+		words     string
+	}{
+		{traffic.ByTrace, "a trace"}, {traffic.ByValue, "a value that one request owned"}, {traffic.ByConnection, "the connection"},
+		{traffic.ByOnlyActive, "being the only request under way"}, {traffic.ByTime, "time"}, {analysis.ByNone, "nothing"},
+	} {
+		if n := a.Attributed[by.certainty]; n > 0 {
+			parts = append(parts, share(float64(n)/float64(total))+" by "+by.words)
+		}
+	}
+	text := fmt.Sprintf("%s of head to dependencies %s attributed to requests: %s.", count(total, "call"), wasWere(total), strings.Join(parts, ", "))
+	if a.Unsure > 0 {
+		text += fmt.Sprintf(" %s could belong to any of several requests.", thousands(a.Unsure))
+	}
+	return text
+}
+
+// answered says how the mock answered the calls of head, or "" without calls.
+func (d *Document) answered() string {
+	a := d.Mock["head"]
+	var parts []string
+	assisted := 0
+	for _, t := range tiers {
+		n := a.Tiers[t]
+		if n == 0 {
+			continue
+		}
+		parts = append(parts, thousands(n)+" "+string(t))
+		if t.Assisted() {
+			assisted += n
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	text := "The mock answered head: " + strings.Join(parts, ", ") + "."
+	if assisted > 0 {
+		text += fmt.Sprintf(" %s %s a guess; what depends on it is not proved.", thousands(assisted), wasWere(assisted))
+	}
+	return text
+}
+
+// tiers are those of matching, the surest first.
+var tiers = []traffic.Tier{
+	traffic.TierExact, traffic.TierBound, traffic.TierClassed, traffic.TierOtherLane, traffic.TierRepeat, traffic.TierFuzzy, traffic.TierRule, traffic.TierMiss,
+}
+
+func wasWere(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
 }
 
 // others returns the findings that this pull request did not cause.
