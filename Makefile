@@ -49,12 +49,19 @@ bench: ## speed beside its peers, as ratios; ONLY=mock for one room; writes out/
 	PATH=$$PATH:/usr/sbin REPRISE_PEERS=$(abspath $(OUT)/peers) $(GO) run ./internal/bench -only '$(ONLY)' -out $(OUT)/bench.json
 
 .PHONY: eval
-eval: ## how often the judgement errs: hundreds of sessions, some hours; writes out/eval.json
+eval: ## how often the judgement errs: judge the stored sessions, redraw docs/evaluation.md; writes out/eval.json
 	$(GO) run ./internal/eval -out $(OUT)/eval.json
 
+.PHONY: eval-measure
+eval-measure: ## measure more sessions for TIME (1h), add them to the stored ones and redraw
+	$(GO) build -o $(OUT)/eval ./internal/eval
+	$(OUT)/eval -measure $(or $(TIME),1h) -place '$(or $(PLACE),shared cores)' -raw $(OUT)/eval-raw
+	$(OUT)/eval -pack -raw $(OUT)/eval-raw
+	$(OUT)/eval -out $(OUT)/eval.json
+
 .PHONY: eval-short
-eval-short: ## the same in under four minutes, failing when the figures are far off
-	$(GO) run ./internal/eval -short -out $(OUT)/eval-short.json
+eval-short: ## a guard in under four minutes: fails when the judgement must be broken
+	$(GO) run ./internal/eval -short
 
 .PHONY: golden
 golden: ## rewrite the golden files of the tests

@@ -154,7 +154,7 @@ func TestDecided(t *testing.T) {
 		{"clearly the same", measured(1, 6, 4, 400, 1, false), true, "all endpoints decided"},
 		{"between looks", measured(1, 7, 4, 400, 1, false), false, "next look is after 8"},
 		{"six rounds cannot show a change", measured(1, 6, 4, 400, 1.3, false), false, "open"},
-		{"not yet the end", measured(1, 12, 12, 10, 1.3, false), false, "open after 12"},
+		{"not yet the end", measured(1, 12, 12, 10, 1.3, false), false, "hint at a change after 12"},
 		{"the end", measured(1, 16, 12, 10, 1.3, false), true, "all rounds measured"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -43,7 +43,8 @@ type Options struct {
 // defaults in brackets.
 type LatencyOptions struct {
 	// FloorShare and FloorMS are the smallest change that matters, relative
-	// (0.03) and absolute (0.1 ms). A verdict needs both.
+	// (0.03) and absolute (0.01 ms: identical processes beside each other
+	// hardly ever differ by more). A verdict needs both.
 	FloorShare float64
 	FloorMS    float64
 	// Level is the false discovery rate at which an endpoint counts as
@@ -115,7 +116,7 @@ func (o Options) withDefaults() Options {
 		field *float64
 		value float64
 	}{
-		{&l.FloorShare, 0.03}, {&l.FloorMS, 0.1}, {&l.Level, 0.01}, {&l.Equivalence, 0.05}, {&l.MaxNoise, 0.10},
+		{&l.FloorShare, 0.03}, {&l.FloorMS, 0.01}, {&l.Level, 0.01}, {&l.Equivalence, 0.05}, {&l.MaxNoise, 0.10},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -2,8 +2,10 @@
 // against itself, the power to see what is slower, and seeded faults among
 // noise, each beside the usual rules on the same measurements.
 //
-//	go run ./internal/eval -short     # a few minutes, fails when far off
-//	go run ./internal/eval            # hundreds of sessions of real processes
+//	go run ./internal/eval                          # judge the stored sessions, redraw docs/evaluation.md
+//	go run ./internal/eval -measure 1h -raw DIR     # measure more sessions into DIR
+//	go run ./internal/eval -pack -raw DIR           # sum DIR up and add it to the stored sessions
+//	go run ./internal/eval -short                   # a few minutes, fails when far off
 package main
 
 import (
@@ -13,9 +15,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,68 +36,102 @@ func main() {
 	}
 }
 
-// figures is what an evaluation writes down.
-type figures struct {
-	Synthetic []row    `json:"synthetic"`
-	Loopback  []row    `json:"loopback"`
-	Faults    []caught `json:"faults"`
-	Harmless  []caught `json:"harmless"`
+// settings are the command line.
+type settings struct {
+	short, pack bool
+	measure     time.Duration
+	raw, place  string
+	bursts      bool
+	stored      string // file of packed sessions
+	page, file  string
+
+	// What a child process is told.
+	serve   bool
+	service service
+	burst   uint64
+}
+
+func parse(args []string) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("eval", flag.ContinueOnError)
+	flags.BoolVar(&s.short, "short", false, "judge a sample and measure a few sessions; an error when the figures are far off")
+	flags.DurationVar(&s.measure, "measure", 0, "measure sessions for this `time` and store each in -raw")
+	flags.BoolVar(&s.pack, "pack", false, "sum up the sessions in -raw and add them to -sessions")
+	flags.StringVar(&s.raw, "raw", "out/eval-raw", "`directory` of measured sessions")
+	flags.StringVar(&s.place, "place", "shared cores", "`name` of the conditions, for -measure, and for -pack where a session has none")
+	flags.BoolVar(&s.bursts, "bursts", true, "of -measure: keep a core busy now and then beside a third of the sessions")
+	flags.StringVar(&s.stored, "sessions", "docs/evaluation/sessions.jsonl.gz", "`file` of sessions that are summed up")
+	flags.StringVar(&s.page, "page", "docs/evaluation.md", "`file` of the page to redraw, its plots beside it")
+	flags.StringVar(&s.file, "out", "out/eval.json", "`file` for the figures")
+	flags.BoolVar(&s.serve, "serve", false, "be one arm of a session")
+	flags.IntVar(&s.service.work, "work", 1000, "of -serve: work of the first endpoint")
+	flags.IntVar(&s.service.overhead, "overhead", 0, "of -serve: work that takes as long as a request without any")
+	flags.BoolVar(&s.service.waits, "waits", false, "of -serve: one endpoint also waits")
+	flags.Func("truth", "of -serve: what is slower, as `JSON`", func(v string) error { return json.Unmarshal([]byte(v), &s.service.truth) })
+	flags.Uint64Var(&s.burst, "burst", 0, "be the load beside a session, by this `seed`")
+	return s, flags.Parse(args)
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("eval", flag.ContinueOnError)
-	short := flags.Bool("short", false, "a few minutes: fewer and shorter sessions, and an error when the figures are far off")
-	seed := flags.Uint64("seed", 1, "`seed` of everything random")
-	sessions := flags.Int("sessions", 300, "`number` of real sessions of a program against itself")
-	power := flags.Int("power", 60, "`number` of real sessions for each slowdown")
-	model := flags.Int("model", 300, "`number` of sessions on the model of a machine, for each slowdown")
-	file := flags.String("out", "out/eval.json", "`file` for the figures")
-	server := flags.Bool("serve", false, "be one arm of a session")
-	work := flags.Int("work", 1000, "of -serve: work of the first endpoint")
-	slow := flags.String("slow", "", "of -serve: the slow endpoint")
-	factor := flags.Float64("factor", 1, "of -serve: by how much it is slower")
-	if err := flags.Parse(args); err != nil {
+	s, err := parse(args)
+	switch {
+	case err != nil:
 		return err
+	case s.serve:
+		return s.service.serve()
+	case s.burst != 0:
+		burst(s.burst)
+		return nil
+	case s.measure > 0:
+		return s.measureSessions(ctx, out)
+	case s.pack:
+		return s.packSessions(out)
+	case s.short:
+		return guard(ctx, s, out)
 	}
-	if *server {
-		return serve(*work, *slow, *factor)
-	}
+	return s.draw(out)
+}
+
+// figures is what an evaluation writes down.
+type figures struct {
+	Faults   []caught `json:"faults"`
+	Harmless []caught `json:"harmless"`
+	Latency  results  `json:"latency"`
+}
+
+// draw judges the stored sessions and the seeded faults, and writes tables,
+// plots and figures.
+func (s settings) draw(out io.Writer) error {
 	var f figures
 	world := miniature.Record()
-	fmt.Fprintln(out, "Seeded faults")
-	f.Faults, f.Harmless = seeded(world, faults(), *seed+100), seeded(world, harmless(), *seed+200)
+	f.Faults, f.Harmless = seeded(world, faults(), 101), seeded(world, harmless(), 201)
 	printFaults(out, f.Faults, f.Harmless)
-
-	modelPlan := plan{endpoints: 12, pairs: 100, maxRounds: 16}
-	realPlan := plan{endpoints: 12, pairs: 100, maxRounds: 16, round: 700 * time.Millisecond, sequential: 2}
-	levels := []float64{1.01, 1.02, 1.05, 1.10, 1.20}
-	if *short {
-		*sessions, *power, *model, levels = 12, 8, 40, []float64{1.10}
-		realPlan = plan{endpoints: 4, pairs: 40, maxRounds: 12, round: 200 * time.Millisecond, sequential: 6}
-	}
-	var err error
-	fmt.Fprintln(out, "\nModel of a shared machine, 12 endpoints, one slower")
-	f.Synthetic, err = measureAll(ctx, out, levels, *model, *model, func(n uint64, factor float64) (session, error) {
-		return synthetic(*seed*1000003+n, modelPlan, factor), nil
-	})
+	all, err := s.sessions()
 	if err != nil {
 		return err
 	}
-	steps := calibrate(500 * time.Microsecond)
-	fmt.Fprintf(out, "\nReal processes on loopback, %d endpoints, one slower\n", realPlan.endpoints)
-	f.Loopback, err = measureAll(ctx, out, levels, *sessions, *power, func(n uint64, factor float64) (session, error) {
-		return loopback(ctx, *seed*1000033+n, realPlan, factor, steps)
-	})
+	f.Latency = newResults(all)
+	for _, table := range []string{f.Latency.summary(), f.Latency.falseAlarms(), f.Latency.power(), f.Latency.places(), f.Latency.rules(), f.Latency.differences()} {
+		fmt.Fprintf(out, "\n%s", table)
+	}
+	page, err := os.ReadFile(s.page)
 	if err != nil {
-		return err
+		return fmt.Errorf("redraw the page: %w", err)
 	}
-	if err := write(*file, f); err != nil {
-		return err
+	filled, err := f.Latency.fill(string(page))
+	if err != nil {
+		return fmt.Errorf("redraw %s: %w", s.page, err)
 	}
-	if *short {
-		return f.guard()
+	files := map[string]string{s.page: filled}
+	for name, c := range map[string]chart{"power.svg": powerChart(f.Latency.Power), "rules.svg": rocChart(f.Latency.Curves, slowdown)} {
+		files[filepath.Join(filepath.Dir(s.stored), name)] = c.svg()
 	}
-	return nil
+	for name, text := range files {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			return fmt.Errorf("redraw the page: %w", err)
+		}
+	}
+	return write(s.file, f)
 }
 
 func write(file string, f figures) error {
@@ -110,39 +148,69 @@ func write(file string, f figures) error {
 	return nil
 }
 
-// guard fails when the figures are far from what they should be; by chance it
-// does in fewer than one of a hundred runs.
-func (f figures) guard() error {
-	missed, silent := 0, 0
-	for _, c := range f.Faults {
-		if !c.Found {
-			missed++
-		}
-		if c.Snapshot {
-			return fmt.Errorf("the recording is blamed for %q", c.Name)
-		}
+// sessions reads the stored sessions; none is an error.
+func (s settings) sessions() ([]digest, error) {
+	file, err := os.Open(s.stored)
+	if err != nil {
+		return nil, fmt.Errorf("read the stored sessions: %w", err)
 	}
-	for _, c := range f.Harmless {
-		if len(c.Others) == 0 {
-			silent++
-		}
+	defer file.Close()
+	all, err := readDigests(file)
+	if err == nil && len(all) == 0 {
+		err = fmt.Errorf("%s holds no session", s.stored)
 	}
-	switch {
-	case missed*20 > len(f.Faults): // 38 of 40
-		return fmt.Errorf("%d of %d faults are missed", missed, len(f.Faults))
-	case silent < len(f.Harmless):
-		return fmt.Errorf("%d of %d harmless changes are reported", len(f.Harmless)-silent, len(f.Harmless))
+	return all, err
+}
+
+// measureSessions measures sessions until the time is over, and stores each.
+func (s settings) measureSessions(ctx context.Context, out io.Writer) error {
+	of, err := calibrated(ctx)
+	if err != nil {
+		return fmt.Errorf("calibrate: %w", err)
 	}
-	for _, rows := range [][]row{f.Synthetic, f.Loopback} {
-		for _, r := range rows {
-			switch {
-			case r.Rule != rules[0].name:
-			case r.Factor == 1 && r.Alarms*20 > 3*r.Sessions:
-				return fmt.Errorf("%d of %d sessions raise a false alarm", r.Alarms, r.Sessions)
-			case r.Factor >= 1.10 && r.Found*2 < r.Sessions:
-				return errors.New("a slowdown of 10 % is found too rarely")
-			}
+	for end := time.Now().Add(s.measure); time.Now().Before(end); {
+		t, err := measureTrial(ctx, newSeed(), of, s.place, s.bursts)
+		if err != nil {
+			return fmt.Errorf("measure a session: %w", err)
 		}
+		if err := saveTrial(s.raw, t); err != nil {
+			return err
+		}
+		// The truth is not told: whoever watches shall not stop at a good moment.
+		fmt.Fprintf(out, "%s %d rounds in %.1f s, load %.1f, others %.0f %%\n", t.Started.Format(time.TimeOnly), len(t.Rounds), t.Took, t.Load, 100*t.Others)
 	}
 	return nil
+}
+
+// packSessions adds the measured sessions to the stored ones. A session that is
+// stored already, which its seed tells, is replaced.
+func (s settings) packSessions(out io.Writer) error {
+	all, err := s.sessions()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	at := make(map[uint64]int)
+	for i, d := range all {
+		at[d.Seed] = i
+	}
+	before := len(all)
+	if err := eachTrial(s.raw, func(t trial) error {
+		if t.Place == "" {
+			t.Place = s.place
+		}
+		d := newDigest(t)
+		d.Scores = packed(scores(t))
+		if i, ok := at[d.Seed]; ok {
+			all[i] = d
+			return nil
+		}
+		at[d.Seed] = len(all)
+		all = append(all, d)
+		return nil
+	}); err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b digest) int { return a.Started.Compare(b.Started) })
+	fmt.Fprintf(out, "%d sessions, %d of them new\n", len(all), len(all)-before)
+	return writeDigests(s.stored, all)
 }

@@ -59,7 +59,7 @@ var house = []struct {
 	}, "composes the options of the rooms"},
 	{"internal/e2e", nil, "tests that run the real command"},
 	{"internal/bench", []string{"internal/command"}, "runs the rooms' benchmarks beside their peers"},
-	{"internal/eval", []string{"internal/traffic", "internal/compare", "internal/stats", "internal/analysis", "internal/replay"}, "experiments on the judgement: how often it errs, and what it misses"},
+	{"internal/eval", []string{"internal/traffic", "internal/timing", "internal/compare", "internal/stats", "internal/analysis", "internal/replay"}, "experiments on the judgement: how often it errs, and what it misses"},
 	{"internal/cli", []string{"*"}, "one file a command"},
 	{"cmd/reprise", []string{"internal/cli"}, "a signal context and a call"},
 }

@@ -64,7 +64,7 @@ func (r *run) measure(ctx context.Context) error {
 	if r.stopped == "" {
 		r.stopped = "the most rounds were taken"
 	}
-	r.progress.Note("%d rounds: %s", len(r.rounds), r.stopped)
+	r.progress.Note("measuring stopped after round %d: %s", len(r.rounds), r.stopped)
 	return r.confirmMeasured(ctx, pairs, next, deadline)
 }
 

@@ -192,7 +192,9 @@ func (d *Document) score() []scoreRow {
 		}
 		rows = append(rows, scoreRow{"Calls without a recorded answer", thousands(base.Missed), thousands(head.Missed), word, bad})
 	}
-	if o := d.Latency.Overall; measured(o.Ratio) {
+	if o := d.Latency.Overall; d.Latency.Rounds == 0 && len(d.Mock) > 0 {
+		rows = append(rows, scoreRow{"p50, all requests", "–", "–", "not measured", false})
+	} else if measured(o.Ratio) {
 		word := speedWord(o.Verdict)
 		if o.Verdict == analysis.Slower || o.Verdict == analysis.Faster {
 			word = change(o.Ratio) + " (" + interval(o.CI) + ")"

@@ -46,15 +46,16 @@ func RoundsFor(m int, q float64) int {
 }
 
 // Detectable returns the smallest shift of the mean that n values with standard
-// deviation sd show with a power of 80 % at a two-sided level of 5 %:
-// (z(0.975) + z(0.8)) sd / sqrt(n) = 2.80 sd / sqrt(n). J. Cohen, "Statistical
-// Power Analysis for the Behavioral Sciences" (1988), in its normal
-// approximation. It returns +Inf for fewer than two values.
-func Detectable(sd float64, n int) float64 {
+// deviation sd show with a power of 80 % at the two-sided level alpha:
+// (z(1-alpha/2) + z(0.8)) sd / sqrt(n). J. Cohen, "Statistical Power Analysis
+// for the Behavioral Sciences" (1988), in its normal approximation. It returns
+// +Inf for fewer than two values.
+func Detectable(sd float64, n int, alpha float64) float64 {
 	if n < 2 || math.IsNaN(sd) {
 		return math.Inf(1)
 	}
-	return 2.8015852 * sd / math.Sqrt(float64(n))
+	const power = 0.8416212 // z(0.8)
+	return (math.Sqrt2*math.Erfinv(1-alpha) + power) * sd / math.Sqrt(float64(n))
 }
 
 // Spend returns how much of the error rate alpha may be used up after the share

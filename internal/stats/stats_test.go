@@ -211,8 +211,9 @@ func TestRoundsFor(t *testing.T) {
 }
 
 func TestDetectable(t *testing.T) {
-	near(t, "Detectable", stats.Detectable(1, 100), 0.28016, 1e-4)
-	if !math.IsInf(stats.Detectable(1, 1), 1) {
+	near(t, "Detectable", stats.Detectable(1, 100, 0.05), 0.28016, 1e-4)
+	near(t, "Detectable at 1 %", stats.Detectable(1, 100, 0.01), 0.34175, 1e-4)
+	if !math.IsInf(stats.Detectable(1, 1, 0.05), 1) {
 		t.Error("one value cannot show anything")
 	}
 }
