@@ -38,6 +38,7 @@ type recordFlags struct {
 	lossless  bool
 	replace   bool
 	bodyLimit int64
+	flush     time.Duration
 
 	mirror  string
 	mark    capture.MirrorOptions
@@ -91,6 +92,7 @@ was seen, stored and dropped.`,
 	fl.BoolVar(&f.lossless, "lossless", false, "slow the traffic down rather than drop an exchange")
 	fl.BoolVar(&f.replace, "replace", false, "replace the snapshot of that name")
 	fl.Int64Var(&f.bodyLimit, "body-limit", 0, "bytes kept of each body; 8 MiB if 0")
+	fl.DurationVar(&f.flush, "flush-after", 2*time.Second, "write what was recorded to the disk after this time, so that it outlives the recorder")
 	fl.StringVar(&f.mirror, "mirror", "", "address of a target for traffic mirrors, instead of the proxies")
 	fl.StringVar(&f.mark.Mark, "mirror-mark", "", "header that marks mirrored requests, as Name or 'Name: value'; others are not kept")
 	fl.BoolVar(&f.mark.KeepShadow, "keep-shadow", false, "leave -shadow in mirrored host names")

@@ -32,7 +32,7 @@ func (f recordFlags) writer(p *project) (*snapshot.Writer, *traffic.Router, erro
 	if service == "" {
 		service = strings.TrimSuffix(filepath.Base(p.Snapshot), ".rpk")
 	}
-	w, err := snapshot.NewWriter(p.Snapshot, redactor, snapshot.Options{Service: service, Router: router, Replace: f.replace})
+	w, err := snapshot.NewWriter(p.Snapshot, redactor, snapshot.Options{Service: service, Router: router, Replace: f.replace, FlushAfter: f.flush})
 	return w, router, err
 }
 

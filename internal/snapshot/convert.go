@@ -65,7 +65,7 @@ func packAll(f *os.File, m *Manifest, all tierFunc) error {
 	if _, err := p.flush(); err != nil {
 		return err
 	}
-	return p.finish(m, p.sorted())
+	return p.finish(m, p.order())
 }
 
 // Unpack writes the snapshot at src, of either tier, as a directory to dst.

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -91,44 +92,94 @@ func FuzzParseManifest(f *testing.F) {
 	})
 }
 
-// FuzzParseRecord holds the same for the records of packed snapshots.
-func FuzzParseRecord(f *testing.F) {
+// FuzzExchangeFrame holds the same for the frames of packed snapshots.
+func FuzzExchangeFrame(f *testing.F) {
 	m := &traffic.Match{Tier: "exact", Record: "2", Pass: 1, Reason: "because", Nearest: []traffic.Near{{Record: "3", Score: 0.5, Differences: []traffic.Disagreement{{Path: traffic.At("request", "body", "a"), Recorded: "b", Live: "c"}}}}}
 	x := &traffic.Exchange{
 		ID: "1", Direction: traffic.Outbound, Lane: "2", Incomplete: []string{"", "hole"}, Match: m, Duration: -5,
 		Request:  traffic.Request{Method: "GET", Header: traffic.Header{{Name: "A", Value: "b"}, {Name: "C"}}, Body: traffic.Body{Raw: []byte("hello"), Truncated: true, Size: 0}},
 		Response: &traffic.Response{Status: -1, Trailer: traffic.Header{{Name: "T", Value: "v"}}},
 	}
-	record, err := appendRecord(nil, x, 7, noPlaces{})
-	if err != nil {
-		f.Fatal(err)
+	for _, list := range [][]*traffic.Exchange{{x}, {small(1), small(2), small(3), x}, nil} {
+		f.Add(frameOfExchanges(f, list)[1:])
 	}
-	f.Add(string(record[1:]))
-	f.Fuzz(func(t *testing.T, record string) {
-		x, route, err := parseRecord(record, noBodies{})
-		if err != nil {
+	// A column of one value for more exchanges than there may be, a number
+	// without end, lengths beyond the frame.
+	f.Add([]byte{0, 1, 'p', 0, 0, 1, 2, 's', 0, 1, 2, fStart<<2 | freeNumber, 0, 0xff, 0xff, 0xff, 0x7f, 's', 0})
+	f.Add(bytes.Repeat([]byte{0xff}, 40))
+	f.Add([]byte{1, 3, 's', 0xff, 0x7f, 0, 0, 0, 0, 0, 'p'})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, ok := readFrame(append([]byte{frameExchanges}, data...))
+		if !ok {
 			return
 		}
-		again, err := appendRecord(nil, x, route, noPlaces{})
-		if err != nil {
-			t.Fatalf("cannot write what was read: %v", err)
+		again, ok := readFrame(frameOfExchanges(t, list))
+		if !ok {
+			t.Fatal("cannot read what was written")
 		}
-		y, route2, err := parseRecord(string(again[1:]), noBodies{})
-		if err != nil || route != route2 {
-			t.Fatalf("cannot read what was written: %v, route %d and %d", err, route, route2)
-		}
-		long := cmpopts.IgnoreFields(traffic.Body{}, "Raw", "Size") // noPlaces keeps no bodies
-		options := []cmp.Option{long, cmpopts.EquateEmpty(), cmpopts.EquateNaNs(), cmp.Comparer(func(a, b traffic.Path) bool { return a.String() == b.String() })}
-		if diff := cmp.Diff(x, y, options...); diff != "" {
+		options := []cmp.Option{cmpopts.EquateEmpty(), cmpopts.EquateNaNs(), cmp.Comparer(func(a, b traffic.Path) bool { return a.String() == b.String() })}
+		if diff := cmp.Diff(list, again, options...); diff != "" {
 			t.Fatal(diff)
 		}
 	})
 }
 
-// noPlaces stands for the bodies of a record that is only looked at.
-type noPlaces struct{}
+// frameOfExchanges writes a frame as a packer does, whose file is of no
+// interest.
+func frameOfExchanges(t testing.TB, list []*traffic.Exchange) []byte {
+	p, err := emptyPacker(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := frameParts{checkpoint: []byte("x"), routes: []numbered{{0, route{path: "inbound/GET_x.http", title: "GET /x"}}}}
+	own := map[[16]byte]uint32{}
+	for _, x := range list {
+		c, err := takeApart(x, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRow(x, c)
+		for _, b := range c.bodies {
+			sum := sha256.Sum256(b)
+			key := [16]byte(sum[:])
+			if _, ok := own[key]; !ok {
+				own[key] = uint32(len(content.bodies))
+				content.bodies = append(content.bodies, b)
+			}
+			r.sums = append(r.sums, key)
+		}
+		p.pending = append(p.pending, r)
+	}
+	p.setPlaces(own)
+	content.rows = p.pending
+	return content.encode()
+}
 
-func (noPlaces) place([]byte) (bodyPlace, error) { return bodyPlace{length: 1}, nil }
+// readFrame reads all exchanges of a frame; one with a body that is elsewhere
+// counts as unreadable.
+func readFrame(raw []byte) (list []*traffic.Exchange, ok bool) {
+	f, err := parseExchangeFrame(raw)
+	if err != nil {
+		return nil, false
+	}
+	for n := range f.rows {
+		x, _, err := f.exchange(n, ownBodies{})
+		if err != nil {
+			return nil, false
+		}
+		list = append(list, x)
+	}
+	return list, true
+}
+
+type ownBodies struct{}
+
+func (ownBodies) load(f *exchangeFrame, n int64) ([]byte, error) {
+	if n < 0 || n >= int64(len(f.ends)) {
+		return nil, errFrame
+	}
+	return bytes.Clone(f.body(int(n))), nil
+}
 
 // FuzzOpenPack holds that reading a packed file is total, whatever is in it.
 func FuzzOpenPack(f *testing.F) {

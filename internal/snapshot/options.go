@@ -25,12 +25,19 @@ type Options struct {
 	// InlineLimit is the size in bytes up to which a text body stands beside
 	// its headers instead of in a file of its own; 4096 if zero.
 	InlineLimit int
+	// FlushAfter is how long an exchange waits in memory for others before it
+	// is written to the disk, where it outlives the process. Zero means until
+	// there are enough for a frame.
+	FlushAfter time.Duration
 }
 
 // Validate reports the first option that cannot be used.
 func (o Options) Validate() error {
 	if strings.ContainsAny(o.Name, "\n\r") || strings.ContainsAny(o.Service, "\n\r") {
 		return errors.New("name and service of a snapshot must be one line")
+	}
+	if o.FlushAfter < 0 {
+		return fmt.Errorf("flush after %s: must not be negative", o.FlushAfter)
 	}
 	if o.InlineLimit < 0 || o.InlineLimit > maxInline {
 		return fmt.Errorf("inline limit %d: must be between 0 and %d bytes", o.InlineLimit, maxInline)

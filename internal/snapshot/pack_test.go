@@ -20,22 +20,27 @@ import (
 func many(n int) []*traffic.Exchange {
 	list := make([]*traffic.Exchange, n)
 	for i := range n {
-		h := traffic.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "X-Request-Id", Value: fmt.Sprintf("%08x", i*2654435761)}}
-		id := fmt.Sprintf("%08d", i)
-		list[i] = &traffic.Exchange{
-			ID: id, Direction: traffic.Inbound, Lane: traffic.Lane(id), Start: clock().Add(time.Duration(i) * time.Millisecond), FirstByte: time.Millisecond, Duration: 2 * time.Millisecond,
-			Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "shop.example", Target: fmt.Sprintf("/v1/orders/%d?expand=items", i%5000), Proto: "HTTP/1.1", Header: h},
-			Response: &traffic.Response{Status: 200, Proto: "HTTP/1.1", Header: h, Body: traffic.NewBody(fmt.Appendf(nil, `{"id":%d,"status":"shipped","items":[{"sku":"SKU-%04d","quantity":%d,"price":10.5}],"note":"please leave it with the neighbour"}`, i%5000, i%97, i%7), h)},
-		}
+		list[i] = synthetic(i)
 	}
 	return list
+}
+
+// synthetic is the exchange number i of a long recording of one endpoint.
+func synthetic(i int) *traffic.Exchange {
+	h := traffic.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "X-Request-Id", Value: fmt.Sprintf("%08x", i*2654435761)}}
+	id := fmt.Sprintf("%08d", i)
+	return &traffic.Exchange{
+		ID: id, Direction: traffic.Inbound, Lane: traffic.Lane(id), Start: clock().Add(time.Duration(i) * time.Millisecond), FirstByte: time.Millisecond, Duration: 2 * time.Millisecond,
+		Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "shop.example", Target: fmt.Sprintf("/v1/orders/%d?expand=items", i%5000), Proto: "HTTP/1.1", Header: h},
+		Response: &traffic.Response{Status: 200, Proto: "HTTP/1.1", Header: h, Body: traffic.NewBody(fmt.Appendf(nil, `{"id":%d,"status":"shipped","items":[{"sku":"SKU-%04d","quantity":%d,"price":10.5}],"note":"please leave it with the neighbour"}`, i%5000, i%97, i%7), h)},
+	}
 }
 
 func TestPackedWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.rpk")
 	list := many(1500)
 	m := write(t, path, list)
-	if m.Inbound != len(list) || m.Name != "s" || len(m.Files) != 1 {
+	if m.Inbound != len(list) || m.Name != "s" || len(m.Files) != 2 {
 		t.Errorf("manifest %+v", m)
 	}
 	if diff := cmp.Diff(list, read(t, path), same...); diff != "" {

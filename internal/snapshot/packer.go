@@ -3,12 +3,13 @@ package snapshot
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -25,31 +26,44 @@ type packFile interface {
 	Close() error
 }
 
-// packer appends exchanges to the data frames of a packed snapshot. Bodies
-// collect in one frame, records in another; the bodies' frame is always
-// written first, so that every record on disk has its bodies on disk. It is
-// not safe for concurrent use.
+// packer appends exchanges to the data frames of a packed snapshot. They wait
+// in memory until there are enough for a frame, which holds them in the order
+// of reading, with the bodies that are new. It is not safe for concurrent use.
 type packer struct {
 	file packFile
 	end  int64 // of the last frame that was written completely
 	enc  *zstd.Encoder
 
-	frames []frame
-	bodies []byte // the frame being filled, with its first byte; empty if there is none
-	places map[[16]byte]bodyPlace
+	list   []frame
+	stored uint32              // bodies in the frames
+	places map[[16]byte]uint32 // the numbers of the bodies in the frames
 
-	records []byte
-	pending int // the entries from here on are in records
-	entries []indexEntry
-	tally   tally // of entries
-	ids     *idSet
-	routes  []route
-	byPath  map[string]int
-	told    int // how many routes stand in written or pending records
-	// checkpoint returns the manifest so far; it goes with each records frame,
-	// so that a recording that is cut off keeps its accounts.
+	entries []entry // of the exchanges in the frames
+	ids     *idSet  // theirs
+	tally   tally   // of all
+
+	pending []*row
+	waiting map[string]bool   // their ids
+	fresh   map[[16]byte]bool // bodies of the pending ones that are in no frame
+	size    int               // of what the pending ones add to the frame
+	weight  int               // of them when they are read
+
+	routes []route
+	byPath map[string]int
+	told   int // how many routes stand in the frames
+	// checkpoint returns the manifest so far; it goes with each frame, so that
+	// a recording that is cut off keeps its accounts.
 	checkpoint func() []byte
 }
+
+// entry is what a packer remembers of an exchange in a frame.
+type entry struct {
+	seconds int64
+	nanos   uint32
+	flags   uint8
+}
+
+func (e entry) start() time.Time { return time.Unix(e.seconds, int64(e.nanos)).UTC() }
 
 func newPacker(f packFile) (*packer, error) {
 	p, err := emptyPacker(f)
@@ -65,11 +79,11 @@ func newPacker(f packFile) (*packer, error) {
 }
 
 func emptyPacker(f packFile) (*packer, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithEncoderLevel(zstd.SpeedDefault))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
 	if err != nil {
 		return nil, err
 	}
-	return &packer{file: f, enc: enc, places: map[[16]byte]bodyPlace{}, ids: newIDSet(), byPath: map[string]int{}}, nil
+	return &packer{file: f, enc: enc, places: map[[16]byte]uint32{}, fresh: map[[16]byte]bool{}, waiting: map[string]bool{}, ids: newIDSet(), byPath: map[string]int{}}, nil
 }
 
 // route returns the number of a route.
@@ -83,210 +97,247 @@ func (p *packer) route(r route) int {
 	return i
 }
 
-// add appends an exchange. lost is how many exchanges that were added before
-// are gone because their frame could not be written.
+// count is how many exchanges there are, written or pending.
+func (p *packer) count() int { return len(p.entries) + len(p.pending) }
+
+// add appends an exchange, which must not change any more. lost is how many
+// exchanges are gone because their frame could not be written, x among them
+// unless its own addition was refused.
 func (p *packer) add(x *traffic.Exchange, r route) (lost int, err error) {
-	if p.ids.has(x.ID) {
+	if p.ids.has(x.ID) || p.waiting[x.ID] {
 		return 0, fmt.Errorf("exchange %s: another one has this id", x.ID)
 	}
-	number := p.route(r)
-	record, err := appendRecord(nil, x, number, p)
+	c, err := takeApart(x, p.route(r))
 	if err != nil {
-		return p.rollBack(), err
+		return 0, err
 	}
-	if len(p.records) == 0 {
-		p.records = append(p.records, frameRecords)
+	row := newRow(x, c)
+	for _, b := range c.bodies {
+		sum := sha256.Sum256(b)
+		key := [16]byte(sum[:])
+		row.sums = append(row.sums, key)
+		if _, ok := p.places[key]; !ok && !p.fresh[key] {
+			p.fresh[key] = true
+			p.size += len(b)
+		}
 	}
-	for ; p.told < len(p.routes); p.told++ {
-		p.appendRecord(appendRoute(nil, p.told, p.routes[p.told]))
-	}
-	offset := p.appendRecord(record)
-	e := entryOf(x, uint32(len(p.frames)), uint32(offset), uint32(len(record)), number)
-	p.ids.add(x.ID)
-	p.entries = append(p.entries, e)
-	p.tally.add(e, 1)
-	if len(p.records) >= frameSize {
+	p.size += c.size
+	p.weight += c.weight
+	p.waiting[x.ID] = true
+	p.tally.add(row.flags, 1)
+	p.pending = append(p.pending, row)
+	if p.size >= frameSize || p.weight >= frameWeight || len(p.pending) >= maxRows {
 		return p.flush()
 	}
 	return 0, nil
 }
 
-func entryOf(x *traffic.Exchange, frame, offset, length uint32, route int) indexEntry {
-	e := indexEntry{
-		seconds: x.Start.Unix(), nanos: uint32(x.Start.Nanosecond()), frame: frame, offset: offset, length: length,
-		id: shortID(x.ID), route: uint32(route),
-	}
-	if x.Direction == traffic.Outbound {
-		e.flags |= flagOutbound
-	}
-	if len(x.Incomplete) > 0 {
-		e.flags |= flagIncomplete
-	}
-	if x.Response != nil {
-		e.flags |= flagAnswered
-		e.status = uint16(min(max(x.Response.Status, 0), 0xffff))
-	}
-	return e
-}
-
-func (p *packer) appendRecord(record []byte) (offset int) {
-	p.records = binary.AppendUvarint(p.records, uint64(len(record)))
-	offset = len(p.records)
-	p.records = append(p.records, record...)
-	return offset
-}
-
-// place stores a body once.
-func (p *packer) place(data []byte) (bodyPlace, error) {
-	sum := sha256.Sum256(data)
-	key := [16]byte(sum[:])
-	if at, ok := p.places[key]; ok {
-		return at, nil
-	}
-	if len(p.bodies) > 1 && len(p.bodies)+len(data) > frameSize {
-		if err := p.flushBodies(); err != nil {
-			return bodyPlace{}, err
-		}
-	}
-	if len(p.bodies) == 0 {
-		p.bodies = append(p.bodies, frameBodies)
-	}
-	at := bodyPlace{frame: uint32(len(p.frames)), offset: uint32(len(p.bodies)), length: uint32(len(data))}
-	p.bodies = append(p.bodies, data...)
-	p.places[key] = at
-	return at, nil
-}
-
 // flush writes what is pending to the file. When that fails, the file ends
-// where it ended before, and the pending exchanges are lost.
+// after the last frame that could be written, and the pending exchanges are
+// lost.
 func (p *packer) flush() (lost int, err error) {
-	if len(p.records) == 0 {
+	if len(p.pending) == 0 {
 		return 0, nil
 	}
-	if err := p.flushBodies(); err != nil {
-		return p.rollBack(), err
+	slices.SortFunc(p.pending, compareRows)
+	content := frameParts{rows: p.pending}
+	own := map[[16]byte]uint32{} // numbers of the bodies in this frame
+	for _, r := range p.pending {
+		for i, key := range r.sums {
+			b := r.cells.bodies[i]
+			_, old := p.places[key]
+			_, placed := own[key]
+			switch {
+			case old, placed:
+			case len(b) > ownFrame:
+				if err := p.writeFrame(append([]byte{frameBody}, b...), 1); err != nil {
+					return p.rollBack(), err
+				}
+				p.places[key] = p.stored - 1
+			default:
+				own[key] = uint32(len(content.bodies))
+				content.bodies = append(content.bodies, b)
+			}
+		}
+	}
+	p.setPlaces(own)
+	for ; p.told < len(p.routes); p.told++ {
+		content.routes = append(content.routes, numbered{p.told, p.routes[p.told]})
 	}
 	if p.checkpoint != nil {
-		p.appendRecord(append([]byte{recordCheckpoint}, p.checkpoint()...))
+		content.checkpoint = p.checkpoint()
 	}
-	for i := range p.entries[p.pending:] {
-		p.entries[p.pending+i].frame = uint32(len(p.frames))
-	}
-	if err := p.writeFrame(p.records); err != nil {
+	first := p.stored
+	if err := p.writeFrame(content.encode(), len(content.bodies)); err != nil {
 		return p.rollBack(), err
 	}
-	p.records, p.pending = p.records[:0], len(p.entries)
+	for key, n := range own {
+		p.places[key] = first + n
+	}
+	for _, r := range p.pending {
+		p.ids.add(r.id)
+		p.entries = append(p.entries, r.entry())
+	}
+	p.clearPending()
 	return 0, nil
 }
 
-func (p *packer) flushBodies() error {
-	if len(p.bodies) == 0 {
-		return nil
+// setPlaces writes into the cells which bodies the pending exchanges have: 0
+// is the next one of those of this frame, else it is how far back of that the
+// body is.
+func (p *packer) setPlaces(own map[[16]byte]uint32) {
+	next := uint32(0)
+	for _, r := range p.pending {
+		nth := 0
+		for i := range r.cells.list {
+			c := &r.cells.list[i]
+			if c.form != freeNumber || c.field != fRequestBase+mBodyPlace && c.field != fResponseBase+mBodyPlace {
+				continue
+			}
+			key := r.sums[nth]
+			nth++
+			n, ok := own[key]
+			switch {
+			case ok && n == next:
+				c.number = 0
+				next++
+			case ok:
+				c.number = uint64(next - n)
+			default:
+				c.number = uint64(p.stored + next - p.places[key])
+			}
+		}
 	}
-	err := p.writeFrame(p.bodies)
-	if err == nil {
-		p.bodies = p.bodies[:0]
-	}
-	return err
 }
 
-func (p *packer) writeFrame(raw []byte) error {
+func (p *packer) writeFrame(raw []byte, bodies int) error {
+	if len(raw) > maxFrame {
+		return fmt.Errorf("write frame: %w", ErrTooLarge)
+	}
 	packed := p.enc.EncodeAll(raw, nil)
 	if _, err := p.file.WriteAt(packed, p.end); err != nil {
 		return errors.Join(fmt.Errorf("write frame: %w", err), p.file.Truncate(p.end))
 	}
-	p.frames = append(p.frames, frame{offset: p.end, packed: uint32(len(packed)), raw: uint32(len(raw)), sum: sha256.Sum256(packed)})
-	p.end += int64(len(packed))
+	p.appendFrame(frame{offset: p.end, packed: uint32(len(packed)), raw: uint32(len(raw)), bodies: p.stored, sum: sha256.Sum256(packed)}, bodies)
 	return nil
+}
+
+// appendFrame takes up a frame that stands at the end of the file.
+func (p *packer) appendFrame(f frame, bodies int) {
+	f.exchanges = uint32(len(p.entries))
+	p.list = append(p.list, f)
+	p.stored += uint32(bodies)
+	p.end += int64(f.packed)
+}
+
+func (p *packer) clearPending() {
+	p.pending, p.size, p.weight = nil, 0, 0
+	clear(p.fresh)
+	clear(p.waiting)
+}
+
+// sparse reports whether the file has far more frames than its exchanges
+// need, as one that was flushed again and again has, or is read here and there.
+func (p *packer) sparse(order []uint32) bool {
+	raw := 0
+	for _, f := range p.list {
+		raw += int(f.raw)
+	}
+	needed := 1 + max(raw/frameSize, len(p.entries)/maxRows)
+	return len(p.list) > 2*needed+2 || len(runsOf(order)) > len(p.entries)/16+needed
 }
 
 // rollBack forgets what is pending, and returns how many exchanges that were.
 func (p *packer) rollBack() int {
-	lost := len(p.entries) - p.pending
-	for _, e := range p.entries[p.pending:] {
-		p.tally.add(e, -1)
+	lost := len(p.pending)
+	for _, r := range p.pending {
+		p.tally.add(r.flags, -1)
 	}
-	p.entries = p.entries[:p.pending]
-	p.ids.truncate(p.pending)
-	p.records, p.bodies = p.records[:0], p.bodies[:0]
 	p.told = 0 // told again with the next frame; readers take the same number twice
-	for key, at := range p.places {
-		if int(at.frame) >= len(p.frames) {
-			delete(p.places, key)
-		}
-	}
+	p.clearPending()
 	return lost
 }
 
-// tally counts exchanges by what their index entry says.
+// tally counts exchanges.
 type tally struct{ inbound, outbound, incomplete int }
 
-func (t *tally) add(e indexEntry, n int) {
-	if e.flags&flagOutbound != 0 {
+func (t *tally) add(flags uint8, n int) {
+	if flags&rowOutbound != 0 {
 		t.outbound += n
 	} else {
 		t.inbound += n
 	}
-	if e.flags&flagIncomplete != 0 {
+	if flags&rowIncomplete != 0 {
 		t.incomplete += n
 	}
 }
 
 // dropLast takes the last data frame off the file, and with it the exchanges
-// that need it, to make room on a full disk. It returns how many those are.
+// in it, to make room on a full disk. It returns how many those are.
 func (p *packer) dropLast() (int, error) {
-	last := len(p.frames) - 1
-	p.end = p.frames[last].offset
-	p.frames = p.frames[:last]
-	entries, ids := p.entries[:0], newIDSet()
-	lost := 0
-	for i, e := range p.entries {
-		if int(e.frame) >= last {
-			lost++
-			p.tally.add(e, -1)
-			continue
-		}
-		entries = append(entries, e)
-		ids.add(p.ids.at(i))
+	last := p.list[len(p.list)-1]
+	p.end, p.stored = last.offset, last.bodies
+	p.list = p.list[:len(p.list)-1]
+	for _, e := range p.entries[last.exchanges:] {
+		p.tally.add(e.flags, -1)
 	}
-	p.entries, p.ids, p.pending = entries, ids, len(entries)
+	lost := len(p.entries) - int(last.exchanges)
+	p.entries = p.entries[:last.exchanges]
+	p.ids.truncate(len(p.entries))
+	maps.DeleteFunc(p.places, func(_ [16]byte, n uint32) bool { return n >= p.stored })
 	return lost, p.file.Truncate(p.end)
 }
 
-// sorted returns the entries in the order of reading: by start, then id.
-func (p *packer) sorted() []indexEntry {
-	order := make([]int, len(p.entries))
+// order returns the numbers of the exchanges in the order of reading: by
+// start, then id.
+func (p *packer) order() []uint32 {
+	order := make([]uint32, len(p.entries))
 	for i := range order {
-		order[i] = i
+		order[i] = uint32(i)
 	}
-	slices.SortFunc(order, func(a, b int) int {
+	slices.SortFunc(order, func(a, b uint32) int {
 		x, y := &p.entries[a], &p.entries[b]
-		return cmp.Or(cmp.Compare(x.seconds, y.seconds), cmp.Compare(x.nanos, y.nanos), strings.Compare(p.ids.at(a), p.ids.at(b)))
+		if c := cmp.Or(cmp.Compare(x.seconds, y.seconds), cmp.Compare(x.nanos, y.nanos)); c != 0 {
+			return c
+		}
+		return strings.Compare(p.ids.at(int(a)), p.ids.at(int(b)))
 	})
-	sorted := make([]indexEntry, len(order))
-	for i, n := range order {
-		sorted[i] = p.entries[n]
+	return order
+}
+
+// filters writes the filters of all frames, and notes where each begins.
+func (p *packer) filters() []byte {
+	var out []byte
+	var ids []string
+	for i := range p.list {
+		end := len(p.entries)
+		if i+1 < len(p.list) {
+			end = int(p.list[i+1].exchanges)
+		}
+		p.list[i].filter = uint32(len(out))
+		ids = ids[:0]
+		for n := int(p.list[i].exchanges); n < end; n++ {
+			ids = append(ids, p.ids.at(n))
+		}
+		out = appendFilter(out, ids)
 	}
-	return sorted
+	return out
 }
 
 // finish writes manifest and index behind the data frames. m gets its Files
 // and Digest.
-func (p *packer) finish(m *Manifest, sorted []indexEntry) error {
-	var entries []byte
-	var chunks []chunk
-	for list := range slices.Chunk(sorted, chunkSize) {
-		packed := packChunk(p.enc, list)
-		entries = append(entries, packed...)
-		chunks = append(chunks, chunk{uint32(len(packed)), sha256.Sum256(packed)})
+func (p *packer) finish(m *Manifest, order []uint32) error {
+	filters := p.filters()
+	tables := encodeTables(p.routes, p.list, runsOf(order))
+	m.Files = []File{
+		{Path: filtersName, Size: int64(len(filters)), SHA256: strings.TrimPrefix(digestOf(filters), "sha256:")},
+		{Path: tablesName, Size: int64(len(tables)), SHA256: strings.TrimPrefix(digestOf(tables), "sha256:")},
 	}
-	meta := encodeMeta(p.routes, p.frames, chunks)
-	m.Files = []File{{Path: indexName, Size: int64(len(meta)), SHA256: strings.TrimPrefix(digestOf(meta), "sha256:")}}
 	manifest, err := m.encode()
 	if err != nil {
 		return err
 	}
-	tail, err := encodeTail(manifest, meta, entries, p.frames)
+	tail, err := encodeTail(manifest, tables, filters, p.list)
 	if err != nil {
 		return err
 	}
@@ -296,56 +347,15 @@ func (p *packer) finish(m *Manifest, sorted []indexEntry) error {
 	return p.file.Sync()
 }
 
-// indexName stands for the index of a packed snapshot in its manifest.
-const indexName = "index"
+// What stands for the parts of the index in the manifest.
+const (
+	filtersName = "filters"
+	tablesName  = "tables"
+)
 
-// idSet remembers ids in the order they were added, in little memory.
-type idSet struct {
-	text   []byte
-	ends   []uint32
-	lookup map[uint64]uint32 // hash, or the next free number after it, to position
-}
+// A packer that is not finished yet is the table of its frames.
 
-func newIDSet() *idSet { return &idSet{lookup: map[uint64]uint32{}} }
-
-func (s *idSet) at(i int) string {
-	start := uint32(0)
-	if i > 0 {
-		start = s.ends[i-1]
-	}
-	return string(s.text[start:s.ends[i]])
-}
-
-// find returns the slot of id, and whether it is there.
-func (s *idSet) find(id string) (slot uint64, ok bool) {
-	for slot = hashID(id); ; slot++ {
-		i, taken := s.lookup[slot]
-		if !taken {
-			return slot, false
-		}
-		if int(i) < len(s.ends) && s.at(int(i)) == id {
-			return slot, true
-		}
-	}
-}
-
-func (s *idSet) has(id string) bool { _, ok := s.find(id); return ok }
-
-func (s *idSet) add(id string) {
-	slot, _ := s.find(id)
-	s.lookup[slot] = uint32(len(s.ends))
-	s.text = append(s.text, id...)
-	s.ends = append(s.ends, uint32(len(s.text)))
-}
-
-// truncate forgets all ids from position n on. It is rare, so it rebuilds.
-func (s *idSet) truncate(n int) {
-	if n >= len(s.ends) {
-		return
-	}
-	kept := newIDSet()
-	for i := range n {
-		kept.add(s.at(i))
-	}
-	*s = *kept
-}
+func (p *packer) frameCount() int     { return len(p.list) }
+func (p *packer) frame(i int) frame   { return p.list[i] }
+func (p *packer) bodies(i int) int    { return int(p.list[i].bodies) }
+func (p *packer) exchanges(i int) int { return int(p.list[i].exchanges) }

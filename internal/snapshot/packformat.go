@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"time"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // The parts of a packed snapshot, each a frame of the Zstandard format, so
@@ -25,71 +22,78 @@ const (
 	packSuffix = ".rpk"
 	packTitle  = "reprise.pack/v1\n"
 
-	frameSize   = 256 << 10 // decompressed size at which a data frame is closed
-	maxFrame    = maxBody + frameSize
-	entrySize   = 36
-	chunkSize   = 1024 // entries that are read, and have a digest, together
-	frameInfo   = 8 + 4 + 4 + sha256.Size
-	chunkInfo   = 4 + sha256.Size
+	frameSize   = 2 << 20  // decompressed size at which a data frame is closed
+	frameWeight = 16 << 20 // weight of its exchanges at which it is closed
+	maxRows     = 1 << 14  // exchanges at which it is closed
+	ownFrame    = 256 << 10
+	maxFrame    = maxBody + maxEntry
 	indexHeader = 32
+	frameEntry  = 64
+	runEntry    = 8
 )
 
 // The first byte of a data frame says what is in it.
 const (
-	frameRecords = 'R'
-	frameBodies  = 'B'
+	frameExchanges = 'X' // exchanges, and bodies that they have
+	frameBody      = 'B' // one body larger than ownFrame
 )
 
 // frame is one data frame.
 type frame struct {
 	offset      int64
 	packed, raw uint32
+	exchanges   uint32            // in the frames before
+	bodies      uint32            // in the frames before
+	filter      uint32            // where its filter begins
 	sum         [sha256.Size]byte // of the compressed bytes
 }
 
-// indexEntry is the place of one exchange, and what can be told about it
-// without reading it.
-type indexEntry struct {
-	seconds int64
-	nanos   uint32
-	frame   uint32
-	offset  uint32
-	length  uint32
-	id      uint32 // hash of the ID
-	route   uint32
-	status  uint16
-	flags   uint16
+func (f frame) append(dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint64(dst, uint64(f.offset))
+	for _, v := range []uint32{f.packed, f.raw, f.exchanges, f.bodies, f.filter, 0} {
+		dst = le.AppendUint32(dst, v)
+	}
+	return append(dst, f.sum[:]...)
 }
 
-// Flags of an index entry.
-const (
-	flagOutbound = 1 << iota
-	flagIncomplete
-	flagAnswered
-)
-
-func (e indexEntry) start() time.Time { return time.Unix(e.seconds, int64(e.nanos)).UTC() }
-
-func (e indexEntry) append(dst []byte) []byte {
+func parseFrame(b []byte) frame {
 	le := binary.LittleEndian
-	dst = le.AppendUint64(dst, uint64(e.seconds))
-	dst = le.AppendUint32(dst, e.nanos)
-	dst = le.AppendUint32(dst, e.frame)
-	dst = le.AppendUint32(dst, e.offset)
-	dst = le.AppendUint32(dst, e.length)
-	dst = le.AppendUint32(dst, e.id)
-	dst = le.AppendUint32(dst, e.route)
-	dst = le.AppendUint16(dst, e.status)
-	return le.AppendUint16(dst, e.flags)
-}
-
-func parseIndexEntry(b []byte) indexEntry {
-	le := binary.LittleEndian
-	return indexEntry{
-		seconds: int64(le.Uint64(b)), nanos: le.Uint32(b[8:]), frame: le.Uint32(b[12:]), offset: le.Uint32(b[16:]), length: le.Uint32(b[20:]),
-		id: le.Uint32(b[24:]), route: le.Uint32(b[28:]), status: le.Uint16(b[32:]), flags: le.Uint16(b[34:]),
+	return frame{
+		offset: int64(le.Uint64(b)), packed: le.Uint32(b[8:]), raw: le.Uint32(b[12:]), exchanges: le.Uint32(b[16:]),
+		bodies: le.Uint32(b[20:]), filter: le.Uint32(b[24:]), sum: [sha256.Size]byte(b[32:]),
 	}
 }
+
+// run is a part of the order of reading: exchanges that stand one after the
+// other in the file.
+type run struct{ first, count uint32 }
+
+func parseRun(b []byte) run {
+	return run{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])}
+}
+
+// runsOf shortens an order of exchanges to runs.
+func runsOf(order []uint32) (runs []run) {
+	for _, n := range order {
+		if last := len(runs) - 1; last >= 0 && runs[last].first+runs[last].count == n {
+			runs[last].count++
+			continue
+		}
+		runs = append(runs, run{n, 1})
+	}
+	return runs
+}
+
+// The filter of a frame tells which ids may be in it: a Bloom filter of
+// filterBits bits an id and filterProbes probes, by which one frame in
+// fifty is read in vain.
+const (
+	filterBits   = 8
+	filterProbes = 6
+)
+
+func filterSize(ids int) int { return (ids*filterBits + 7) / 8 }
 
 func hashID(id string) uint64 {
 	h := fnv.New64a()
@@ -97,48 +101,35 @@ func hashID(id string) uint64 {
 	return h.Sum64()
 }
 
-// shortID is the hash of an ID in the index. Readers compare the ID itself.
-func shortID(id string) uint32 { return uint32(hashID(id) >> 32) }
-
-// chunk is where some entries of the index stand.
-type chunk struct {
-	packed uint32 // size in the file
-	sum    [sha256.Size]byte
-}
-
-// packChunk writes entries column by column, a byte of each entry after the
-// other, as most bytes of neighbours are equal, and compresses that.
-func packChunk(enc *zstd.Encoder, entries []indexEntry) []byte {
-	rows := make([]byte, 0, len(entries)*entrySize)
-	for _, e := range entries {
-		rows = e.append(rows)
-	}
-	return enc.EncodeAll(transpose(rows, entrySize), nil)
-}
-
-// unpackChunk reads n entries; the error says that there are not so many.
-func unpackChunk(dec *zstd.Decoder, packed []byte, n int) ([]indexEntry, error) {
-	columns, err := dec.DecodeAll(packed, make([]byte, 0, n*entrySize))
-	if err != nil || len(columns) != n*entrySize {
-		return nil, errIndex
-	}
-	rows := transpose(columns, n)
-	entries := make([]indexEntry, n)
-	for i := range entries {
-		entries[i] = parseIndexEntry(rows[i*entrySize:])
-	}
-	return entries, nil
-}
-
-// transpose turns rows of that width into columns.
-func transpose(rows []byte, width int) []byte {
-	out := make([]byte, 0, len(rows))
-	for column := range width {
-		for i := column; i < len(rows); i += width {
-			out = append(out, rows[i])
+// probe calls visit with the bits of an id in a filter of so many bytes.
+func probe(id string, size int, visit func(at int, bit byte) bool) {
+	h := hashID(id)
+	step := h>>32 | 1
+	for range filterProbes {
+		at := h % uint64(size*8)
+		if !visit(int(at/8), 1<<(at%8)) {
+			return
 		}
+		h += step
 	}
-	return out
+}
+
+// appendFilter writes the filter of these ids.
+func appendFilter(dst []byte, ids []string) []byte {
+	filter := make([]byte, filterSize(len(ids)))
+	for _, id := range ids {
+		probe(id, len(filter), func(at int, bit byte) bool { filter[at] |= bit; return true })
+	}
+	return append(dst, filter...)
+}
+
+// mayHold reports whether an id may be among those of a filter.
+func mayHold(filter []byte, id string) bool {
+	holds := len(filter) > 0
+	if holds {
+		probe(id, len(filter), func(at int, bit byte) bool { holds = filter[at]&bit != 0; return holds })
+	}
+	return holds
 }
 
 // skippable wraps payload in a skippable frame.
@@ -149,9 +140,11 @@ func skippable(magic uint32, payload []byte) []byte {
 	return append(out, payload...)
 }
 
-// encodeMeta writes routes, frame table and chunk digests: what is read when a
-// packed snapshot is opened. Its digest stands in the manifest.
-func encodeMeta(routes []route, frames []frame, chunks []chunk) []byte {
+var errIndex = errors.New("damaged index")
+
+// encodeTables writes what is read when a packed snapshot is opened: routes,
+// frames and the order of reading.
+func encodeTables(routes []route, frames []frame, runs []run) []byte {
 	le := binary.LittleEndian
 	var table []byte
 	for i, r := range routes {
@@ -161,79 +154,80 @@ func encodeMeta(routes []route, frames []frame, chunks []chunk) []byte {
 	out := le.AppendUint32(nil, uint32(len(routes)))
 	out = le.AppendUint32(out, uint32(len(table)))
 	out = le.AppendUint32(out, uint32(len(frames)))
-	out = le.AppendUint32(out, uint32(len(chunks)))
+	out = le.AppendUint32(out, uint32(len(runs)))
 	out = append(out, table...)
 	for _, f := range frames {
-		out = le.AppendUint64(out, uint64(f.offset))
-		out = le.AppendUint32(out, f.packed)
-		out = le.AppendUint32(out, f.raw)
-		out = append(out, f.sum[:]...)
+		out = f.append(out)
 	}
-	for _, c := range chunks {
-		out = append(le.AppendUint32(out, c.packed), c.sum[:]...)
+	for _, r := range runs {
+		out = le.AppendUint32(le.AppendUint32(out, r.first), r.count)
 	}
 	return out
 }
 
-var errIndex = errors.New("damaged index")
+// tables is the part of the index that is used where it stands: nothing but
+// the routes is copied from it.
+type tables struct {
+	routes  []route
+	frames  []byte
+	runs    []byte
+	filters []byte
+}
 
-func parseMeta(data []byte) (routes []route, frames []frame, chunks []chunk, err error) {
+func (t *tables) frameCount() int   { return len(t.frames) / frameEntry }
+func (t *tables) frame(i int) frame { return parseFrame(t.frames[i*frameEntry:]) }
+func (t *tables) runCount() int     { return len(t.runs) / runEntry }
+func (t *tables) run(i int) run     { return parseRun(t.runs[i*runEntry:]) }
+func (t *tables) exchanges(i int) int {
+	return int(binary.LittleEndian.Uint32(t.frames[i*frameEntry+16:]))
+}
+func (t *tables) bodies(i int) int {
+	return int(binary.LittleEndian.Uint32(t.frames[i*frameEntry+20:]))
+}
+
+// filter returns the filter of a frame that holds so many exchanges.
+func (t *tables) filter(f frame, exchanges int) []byte {
+	n := filterSize(exchanges)
+	if uint64(f.filter)+uint64(n) > uint64(len(t.filters)) {
+		return nil
+	}
+	return t.filters[f.filter:][:n]
+}
+
+// parseTables takes the tables apart; data is used further.
+func parseTables(data []byte) (t tables, err error) {
 	le := binary.LittleEndian
 	if len(data) < 16 {
-		return nil, nil, nil, errIndex
+		return t, errIndex
 	}
-	nRoutes, table, nFrames, nChunks := le.Uint32(data), le.Uint32(data[4:]), le.Uint32(data[8:]), le.Uint32(data[12:])
+	nRoutes, table, nFrames, nRuns := le.Uint32(data), le.Uint32(data[4:]), le.Uint32(data[8:]), le.Uint32(data[12:])
 	data = data[16:]
-	if uint64(len(data)) != uint64(table)+uint64(nFrames)*frameInfo+uint64(nChunks)*chunkInfo || nRoutes > table {
-		return nil, nil, nil, errIndex
+	if uint64(len(data)) != uint64(table)+uint64(nFrames)*frameEntry+uint64(nRuns)*runEntry || nRoutes > table {
+		return t, errIndex
 	}
-	for rest := data[:table]; len(rest) > 0; {
-		n, width := binary.Uvarint(rest)
-		if width <= 0 || n > uint64(len(rest)-width) {
-			return nil, nil, nil, errIndex
+	p := parts{rest: data[:table], ok: true}
+	for len(p.rest) > 0 {
+		number, r, err := parseRoute(string(p.bytes()))
+		if err != nil || !p.ok || number != len(t.routes) {
+			return t, errIndex
 		}
-		number, r, err := parseRoute(string(rest[width : width+int(n)]))
-		if err != nil || number != len(routes) {
-			return nil, nil, nil, errIndex
-		}
-		routes = append(routes, r)
-		rest = rest[width+int(n):]
+		t.routes = append(t.routes, r)
 	}
-	if len(routes) != int(nRoutes) {
-		return nil, nil, nil, errIndex
+	if len(t.routes) != int(nRoutes) || !p.ok {
+		return t, errIndex
 	}
-	data = data[table:]
-	for range nFrames {
-		f := frame{offset: int64(le.Uint64(data)), packed: le.Uint32(data[8:]), raw: le.Uint32(data[12:])}
-		copy(f.sum[:], data[16:])
-		if f.offset < 0 || f.raw > maxFrame || f.raw == 0 {
-			return nil, nil, nil, errIndex
-		}
-		frames = append(frames, f)
-		data = data[frameInfo:]
-	}
-	for range nChunks {
-		chunks = append(chunks, chunk{le.Uint32(data), [sha256.Size]byte(data[4:])})
-		if chunks[len(chunks)-1].packed > 2*chunkSize*entrySize {
-			return nil, nil, nil, errIndex
-		}
-		data = data[chunkInfo:]
-	}
-	return routes, frames, chunks, nil
+	t.frames, t.runs = data[table:][:nFrames*frameEntry], data[uint64(table)+uint64(nFrames)*frameEntry:]
+	return t, nil
 }
 
 func appendRoute(dst []byte, number int, r route) []byte {
-	dst = append(dst, recordRoute)
 	dst = appendUint(dst, rNumber, uint64(number))
 	dst = appendString(dst, rPath, r.path, true)
 	return appendString(dst, rTitle, r.title, true)
 }
 
 func parseRoute(record string) (number int, r route, err error) {
-	if record == "" || record[0] != recordRoute {
-		return 0, r, errRecord
-	}
-	f := &fields{rest: record[1:]}
+	f := &fields{rest: record}
 	for f.next() {
 		switch f.field {
 		case rNumber:
@@ -254,32 +248,38 @@ func parseRoute(record string) (number int, r route, err error) {
 const emptyDigest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 // encodeTail writes all that follows the data frames.
-func encodeTail(manifest, meta []byte, entries []byte, frames []frame) ([]byte, error) {
+func encodeTail(manifest, tables, filters []byte, frames []frame) ([]byte, error) {
 	le := binary.LittleEndian
-	size := indexHeader + len(manifest) + len(meta) + len(entries)
+	size := indexHeader + len(manifest) + len(tables) + len(filters)
 	if uint64(size) >= 1<<32 {
 		return nil, fmt.Errorf("index: %w: %d bytes", ErrTooLarge, size)
 	}
 	payload := append(make([]byte, 0, size+64), "RPKI"...)
 	payload = le.AppendUint32(payload, 1)
 	payload = le.AppendUint64(payload, uint64(len(manifest)))
-	payload = le.AppendUint64(payload, uint64(len(meta)))
-	payload = le.AppendUint64(payload, uint64(len(entries)))
-	payload = append(append(append(payload, manifest...), meta...), entries...)
+	payload = le.AppendUint64(payload, uint64(len(tables)))
+	payload = le.AppendUint64(payload, uint64(len(filters)))
+	payload = append(append(append(payload, manifest...), tables...), filters...)
 	index := skippable(magicIndex, payload)
 
+	return append(index, seekTable(frames, uint32(len(index)))...), nil
+}
+
+// seekTable writes the seek table of a file whose index takes so many bytes.
+func seekTable(frames []frame, index uint32) []byte {
+	le := binary.LittleEndian
 	table := le.AppendUint32(nil, 8+uint32(len(packTitle)))
 	table = le.AppendUint32(table, 0)
 	for _, f := range frames {
 		table = le.AppendUint32(table, f.packed)
 		table = le.AppendUint32(table, f.raw)
 	}
-	table = le.AppendUint32(table, uint32(len(index)))
+	table = le.AppendUint32(table, index)
 	table = le.AppendUint32(table, 0)
 	table = le.AppendUint32(table, uint32(len(frames)+2))
 	table = append(table, 0) // no checksums here: each frame has its own
 	table = le.AppendUint32(table, magicTable)
-	return append(index, skippable(magicSeek, table)...), nil
+	return skippable(magicSeek, table)
 }
 
 // isPack reports whether a file starts as a packed snapshot of any version.

@@ -2,34 +2,26 @@ package snapshot
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"sync"
-
-	"github.com/klauspost/compress/zstd"
+	"sort"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// packTier reads a packed snapshot. It keeps the routes and the table of
-// frames (48 bytes for 256 KiB); the index is read in place, in chunks of 1,024
-// entries whose digests are checked as they come by.
+// packTier reads a packed snapshot. Its index is mapped and used where it
+// stands; only the manifest and the routes are kept in memory.
 type packTier struct {
-	name string // for errors
-	file *os.File
-	man  Manifest
-
-	frames []frame
-	routes []route
-	chunks []chunk
-	starts []int64 // where each chunk of the index stands
-	count  int     // of entries
+	name  string // for errors
+	file  *os.File
+	man   Manifest
+	index region
+	tables
+	count int // of exchanges
 }
 
 func openPack(path string) (*packTier, error) {
@@ -38,8 +30,8 @@ func openPack(path string) (*packTier, error) {
 		return nil, err
 	}
 	t := &packTier{name: path, file: f}
-	if err := t.load(); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err := guarded(t.load); err != nil {
+		return nil, errors.Join(err, t.close())
 	}
 	return t, nil
 }
@@ -103,262 +95,223 @@ func (t *packTier) load() error {
 	return t.loadIndex(tableStart-indexSize, indexSize)
 }
 
-func (t *packTier) loadIndex(start, size int64) error {
-	le := binary.LittleEndian
-	head, err := t.bytes(start, 8+indexHeader)
-	if err != nil {
+// loadIndex maps the index and checks what every reader needs of it.
+func (t *packTier) loadIndex(start, size int64) (err error) {
+	if t.index, err = openRegion(t.file, start, size); err != nil {
 		return err
 	}
-	manifestSize, metaSize, entriesSize := le.Uint64(head[16:]), le.Uint64(head[24:]), le.Uint64(head[32:])
+	le := binary.LittleEndian
+	head := t.index.data[:8+indexHeader]
+	manifestSize, tablesSize, filtersSize := le.Uint64(head[16:]), le.Uint64(head[24:]), le.Uint64(head[32:])
 	switch {
 	case le.Uint32(head) != magicIndex || string(head[8:12]) != "RPKI" || le.Uint32(head[12:]) != 1:
 		return t.damaged("its index is not one")
-	case manifestSize > maxManifest || metaSize > 1<<32 || entriesSize > 1<<32 || int64(8+indexHeader+manifestSize+metaSize+entriesSize) != size:
+	case manifestSize > maxManifest || tablesSize > 1<<32 || filtersSize > 1<<32 || int64(8+indexHeader+manifestSize+tablesSize+filtersSize) != size:
 		return t.damaged("its index does not fit the file")
 	}
-	start += 8 + indexHeader
-	manifest, err := t.bytes(start, int64(manifestSize))
-	if err != nil {
+	rest := t.index.data[8+indexHeader:]
+	if t.man, err = parseManifest(bytes.Clone(rest[:manifestSize]), t.name, checkPacked); err != nil {
 		return err
 	}
-	if t.man, err = parseManifest(manifest, t.name, checkPacked); err != nil {
+	rest = rest[manifestSize:]
+	if err := t.checkPart(tablesName, rest[:tablesSize]); err != nil {
 		return err
 	}
-	meta, err := t.bytes(start+int64(manifestSize), int64(metaSize))
-	if err != nil {
-		return err
-	}
-	want := t.man.Files[0]
-	if got := sha256.Sum256(meta); hex.EncodeToString(got[:]) != want.SHA256 {
-		return &DigestError{File: t.name, Want: "sha256:" + want.SHA256, Got: digestOf(meta)}
-	}
-	if t.routes, t.frames, t.chunks, err = parseMeta(meta); err != nil {
+	if t.tables, err = parseTables(rest[:tablesSize]); err != nil {
 		return t.damaged("%w", err)
 	}
-	for i, f := range t.frames {
-		if f.offset+int64(f.packed) > start-8-indexHeader {
-			return t.damaged("frame %d does not fit the file", i)
-		}
-	}
-	at := start + int64(manifestSize+metaSize)
-	end := at + int64(entriesSize)
-	for _, c := range t.chunks {
-		t.starts = append(t.starts, at)
-		at += int64(c.packed)
-	}
+	t.filters = rest[tablesSize:]
 	t.count = t.man.Completeness.Stored
-	if at != end || len(t.chunks) != (t.count+chunkSize-1)/chunkSize {
+	end, inRuns, exchanges, bodies := int64(8+len(packTitle)), 0, uint32(0), uint32(0)
+	for i := range t.frameCount() {
+		f := t.frame(i)
+		if f.offset != end || f.raw == 0 || f.raw > maxFrame || f.exchanges < exchanges || f.bodies < bodies || int(f.exchanges) > t.count {
+			return t.damaged("frame %d does not follow the one before", i)
+		}
+		end, exchanges, bodies = end+int64(f.packed), f.exchanges, f.bodies
+	}
+	for i := range t.runCount() {
+		r := t.run(i)
+		if r.count == 0 || int64(r.first)+int64(r.count) > int64(t.count) {
+			return t.damaged("its index names exchanges that are not there")
+		}
+		inRuns += int(r.count)
+	}
+	if end != start || inRuns != t.count {
 		return t.damaged("its index does not hold the %d exchanges of the manifest", t.count)
+	}
+	return nil
+}
+
+// checkPart compares a part of the index with its digest in the manifest.
+func (t *packTier) checkPart(name string, data []byte) error {
+	for _, f := range t.man.Files {
+		if f.Path == name && (int64(len(data)) != f.Size || digestOf(data) != "sha256:"+f.SHA256) {
+			return &DigestError{File: t.name, Want: "sha256:" + f.SHA256, Got: digestOf(data)}
+		}
 	}
 	return nil
 }
 
 // checkPacked is what a manifest lists in a packed snapshot.
 func checkPacked(files []File) error {
-	if len(files) != 1 || files[0].Path != indexName || !hexDigest.MatchString(files[0].SHA256) {
-		return errors.New("a packed snapshot lists its index and nothing else")
+	if len(files) == 2 && files[0].Path == filtersName && files[1].Path == tablesName && hexDigest.MatchString(files[0].SHA256) && hexDigest.MatchString(files[1].SHA256) {
+		return nil
 	}
-	return nil
-}
-
-// chunk returns the index entries from number i*chunkSize on.
-func (t *packTier) chunk(i int, dec *zstd.Decoder) ([]indexEntry, error) {
-	packed, err := t.bytes(t.starts[i], int64(t.chunks[i].packed))
-	if err != nil {
-		return nil, err
-	}
-	if got := sha256.Sum256(packed); got != t.chunks[i].sum {
-		return nil, &DigestError{File: t.name, Want: "sha256:" + hex.EncodeToString(t.chunks[i].sum[:]), Got: "sha256:" + hex.EncodeToString(got[:])}
-	}
-	entries, err := unpackChunk(dec, packed, min(chunkSize, t.count-i*chunkSize))
-	if err != nil {
-		return nil, t.damaged("%w", err)
-	}
-	return entries, nil
+	return errors.New("a packed snapshot lists the two parts of its index and nothing else")
 }
 
 func (t *packTier) manifest() Manifest { return t.man }
-func (t *packTier) close() error       { return t.file.Close() }
+
+func (t *packTier) close() error {
+	t.tables = tables{}
+	return errors.Join(t.index.close(), t.file.Close())
+}
 
 func (t *packTier) all(yield func(*traffic.Exchange, route, error) bool) {
-	frames, err := newFrames(t.file, t.name, t.frames)
+	frames, err := newFrames(t.file, t.name, t, t.count)
 	if err != nil {
 		yield(nil, route{}, err)
 		return
 	}
 	defer frames.close()
-	for i := range t.chunks {
-		entries, err := t.chunk(i, frames.dec)
-		if err != nil {
-			if !yield(nil, route{}, err) {
-				return
-			}
-			continue
+	for i := range t.runCount() {
+		var r run
+		if err := guarded(func() error { r = t.run(i); return nil }); err != nil {
+			yield(nil, route{}, t.damaged("%w", err))
+			return
 		}
-		for _, e := range entries {
-			x, r, err := t.read(e, frames)
-			if !yield(x, r, err) {
+		for n := r.first; n < r.first+r.count; n++ {
+			x, route, err := t.read(int(n), frames)
+			if !yield(x, route, err) {
 				return
 			}
 		}
 	}
 }
 
-func (t *packTier) exchange(id string) (*traffic.Exchange, error) {
-	frames, err := newFrames(t.file, t.name, t.frames)
+// frameOf returns the number of the frame that holds exchange n.
+func frameOf(t frameTable, n int) int {
+	return sort.Search(t.frameCount(), func(i int) bool { return t.exchanges(i) > n }) - 1
+}
+
+// read returns exchange n, in the order of the file.
+func (t *packTier) read(n int, frames *frameCache) (x *traffic.Exchange, r route, err error) {
+	err = guarded(func() error {
+		x, r, err = readExchange(frames, t.routes, n)
+		return err
+	})
+	return x, r, err
+}
+
+func readExchange(frames *frameCache, routes []route, n int) (*traffic.Exchange, route, error) {
+	number := frameOf(frames.table, n)
+	if number < 0 {
+		return nil, route{}, &SyntaxError{File: frames.name, Err: errIndex}
+	}
+	f, err := frames.get(number)
+	if err != nil {
+		return nil, route{}, err
+	}
+	fail := func(err error) (*traffic.Exchange, route, error) {
+		return nil, route{}, &SyntaxError{File: frames.name, Err: fmt.Errorf("frame %d: %w", number, err)}
+	}
+	if f.exchanges == nil {
+		return fail(errIndex)
+	}
+	x, at, err := f.exchanges.exchange(n-frames.table.exchanges(number), frames)
+	if err != nil {
+		return fail(err)
+	}
+	if at >= len(routes) {
+		return fail(fmt.Errorf("exchange %s: its route is not in the index", x.ID))
+	}
+	return x, routes[at], nil
+}
+
+func (t *packTier) exchange(id string) (x *traffic.Exchange, err error) {
+	frames, err := newFrames(t.file, t.name, t, t.count)
 	if err != nil {
 		return nil, err
 	}
 	defer frames.close()
-	want := shortID(id)
-	for i := range t.chunks {
-		entries, err := t.chunk(i, frames.dec)
-		if err != nil {
-			return nil, err
+	err = guarded(func() error {
+		if err := t.checkPart(filtersName, t.filters); err != nil {
+			return err
 		}
-		for _, e := range entries {
-			if e.id != want {
+		for i := range t.frameCount() {
+			first, end := t.span(i)
+			if !mayHold(t.filter(t.frame(i), end-first), id) {
 				continue
 			}
-			if x, _, err := t.read(e, frames); err != nil || x.ID == id {
-				return x, err
+			for n := first; n < end; n++ {
+				if x, _, err = readExchange(frames, t.routes, n); err != nil || x.ID == id {
+					return err
+				}
 			}
 		}
-	}
-	return nil, fmt.Errorf("exchange %q: %w in this snapshot", id, fs.ErrNotExist)
+		return fmt.Errorf("exchange %q: %w in this snapshot", id, fs.ErrNotExist)
+	})
+	return x, err
 }
 
-func (t *packTier) read(e indexEntry, frames *frameCache) (*traffic.Exchange, route, error) {
-	raw, err := frames.get(e.frame)
-	if err != nil {
-		return nil, route{}, err
+// span returns the exchanges of a frame, as numbers from first up to end.
+func (t *packTier) span(i int) (first, end int) {
+	if i+1 < t.frameCount() {
+		return t.exchanges(i), t.exchanges(i + 1)
 	}
-	if raw[0] != frameRecords || uint64(e.offset)+uint64(e.length) > uint64(len(raw)) || e.length == 0 || raw[e.offset] != recordExchange {
-		return nil, route{}, t.damaged("an index entry points to no exchange")
-	}
-	x, number, err := parseRecord(string(raw[e.offset+1:e.offset+e.length]), frames)
-	if err != nil {
-		return nil, route{}, t.damaged("frame %d: %w", e.frame, err)
-	}
-	if shortID(x.ID) != e.id || !x.Start.Equal(e.start()) || number >= len(t.routes) {
-		return nil, route{}, t.damaged("exchange %s is not the one that the index names", x.ID)
-	}
-	return x, t.routes[number], nil
+	return t.exchanges(i), t.count
 }
 
-// verify reads everything and checks what reading alone does not.
+// verify checks what reading everything does not: frames that no exchange
+// needs, that each exchange is found by its id, and the seek table.
 func (t *packTier) verify() error {
-	frames, err := newFrames(t.file, t.name, t.frames)
+	frames, err := newFrames(t.file, t.name, t, t.count)
 	if err != nil {
 		return err
 	}
 	defer frames.close()
-	end := int64(8 + len(packTitle))
-	for i, f := range t.frames {
-		if f.offset != end {
-			return t.damaged("frame %d does not follow the one before", i)
-		}
-		end += int64(f.packed)
-		if _, err := frames.decode(uint32(i)); err != nil {
+	return guarded(func() error {
+		if err := t.checkPart(filtersName, t.filters); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// frameCache decodes frames and keeps those used last.
-type frameCache struct {
-	file   io.ReaderAt
-	name   string
-	frames []frame
-	dec    *zstd.Decoder
-
-	mu    sync.Mutex
-	raw   map[uint32][]byte
-	order []uint32 // the one used last at the end
-	size  int
-}
-
-// frameMemory bounds the decoded frames that are kept, beside the one in use.
-const frameMemory = 8 << 20
-
-func newFrames(file io.ReaderAt, name string, frames []frame) (*frameCache, error) {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxFrame), zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
-		return nil, err
-	}
-	return &frameCache{file: file, name: name, frames: frames, dec: dec, raw: map[uint32][]byte{}}, nil
-}
-
-func (c *frameCache) close() { c.dec.Close() }
-
-// get returns the content of a frame, which the caller must not change.
-func (c *frameCache) get(number uint32) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := len(c.order); n > 0 && c.order[n-1] == number {
-		return c.raw[number], nil
-	}
-	raw, ok := c.raw[number]
-	for i, n := range c.order {
-		if ok && n == number {
-			c.order = append(c.order[:i], c.order[i+1:]...)
-			break
+		if err := t.verifySeekTable(); err != nil {
+			return err
 		}
-	}
-	if !ok {
-		var err error
-		if raw, err = c.decode(number); err != nil {
-			return nil, err
+		for i := range t.frameCount() {
+			if _, err := frames.get(i); err != nil {
+				return err
+			}
+			first, end := t.span(i)
+			filter := t.filter(t.frame(i), end-first)
+			for n := first; n < end; n++ {
+				x, _, err := readExchange(frames, t.routes, n)
+				if err != nil {
+					return err
+				}
+				if !mayHold(filter, x.ID) {
+					return t.damaged("exchange %s is not found by its id", x.ID)
+				}
+			}
 		}
-		c.raw[number] = raw
-		c.size += len(raw)
-		for c.size > frameMemory && len(c.order) > 1 {
-			c.size -= len(c.raw[c.order[0]])
-			delete(c.raw, c.order[0])
-			c.order = c.order[1:]
-		}
-	}
-	c.order = append(c.order, number)
-	return raw, nil
+		return nil
+	})
 }
 
-func (c *frameCache) decode(number uint32) ([]byte, error) {
-	fail := func(err error) error {
-		return &SyntaxError{File: c.name, Err: fmt.Errorf("frame %d: %w", number, err)}
+// verifySeekTable compares what other tools seek by with the index.
+func (t *packTier) verifySeekTable() error {
+	list := make([]frame, t.frameCount())
+	for i := range list {
+		list[i] = t.frame(i)
 	}
-	if int(number) >= len(c.frames) {
-		return nil, fail(errors.New("there is no such frame"))
-	}
-	f := c.frames[number]
-	if f.packed > maxFrame || f.raw > maxFrame {
-		return nil, fail(ErrTooLarge)
-	}
-	packed := make([]byte, f.packed)
-	if _, err := c.file.ReadAt(packed, f.offset); err != nil {
-		return nil, fail(err)
-	}
-	if got := sha256.Sum256(packed); got != f.sum {
-		return nil, &DigestError{File: c.name, Want: "sha256:" + hex.EncodeToString(f.sum[:]), Got: "sha256:" + hex.EncodeToString(got[:])}
-	}
-	raw, err := c.dec.DecodeAll(packed, make([]byte, 0, f.raw))
+	want := seekTable(list, uint32(len(t.index.data)))
+	info, err := t.file.Stat()
 	if err != nil {
-		return nil, fail(err)
+		return err
 	}
-	if len(raw) != int(f.raw) || len(raw) == 0 {
-		return nil, fail(errors.New("its size is not the one in the index"))
+	got, err := t.bytes(info.Size()-int64(len(want)), int64(len(want)))
+	if err == nil && !bytes.Equal(got, want) {
+		err = t.damaged("its seek table is not that of its frames")
 	}
-	return raw, nil
-}
-
-// load returns a copy of a body.
-func (c *frameCache) load(at bodyPlace) ([]byte, error) {
-	raw, err := c.get(at.frame)
-	if err != nil {
-		return nil, err
-	}
-	if raw[0] != frameBodies || uint64(at.offset)+uint64(at.length) > uint64(len(raw)) {
-		return nil, errRecord
-	}
-	return bytes.Clone(raw[at.offset : at.offset+at.length]), nil
+	return err
 }

@@ -3,7 +3,6 @@ package snapshot
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -101,7 +100,7 @@ func scanFrames(f packFile, name string) (*packer, *Manifest, error) {
 	defer s.dec.Close()
 	for s.frame() {
 	}
-	p.pending, p.told = len(p.entries), 0
+	p.told = 0
 	return p, s.account, f.Truncate(p.end)
 }
 
@@ -126,64 +125,63 @@ func (s *scanner) frame() bool {
 	if err != nil || len(raw) == 0 {
 		return false
 	}
-	if raw[0] == frameRecords && !s.records(raw) {
+	f := frame{offset: s.p.end, packed: uint32(size), raw: uint32(len(raw)), bodies: s.p.stored, sum: sha256.Sum256(packed)}
+	switch raw[0] {
+	case frameBody:
+		s.body(raw[1:], 0)
+		s.p.appendFrame(f, 1)
+	case frameExchanges:
+		content, err := parseExchangeFrame(raw)
+		return err == nil && s.exchanges(f, content)
+	default:
 		return false
 	}
-	s.p.frames = append(s.p.frames, frame{offset: s.p.end, packed: uint32(size), raw: uint32(len(raw)), sum: sha256.Sum256(packed)})
-	s.p.end += size
 	return true
 }
 
-// records takes in the records of a frame, all or none.
-func (s *scanner) records(raw []byte) bool {
-	type found struct {
-		entry indexEntry
-		id    string
-	}
-	var list []found
-	account := s.account
-	for at := 1; at < len(raw); {
-		n, width := binary.Uvarint(raw[at:])
-		if width <= 0 || n == 0 || n > uint64(len(raw)-at-width) {
+// body takes in body n of those that are not taken in yet.
+func (s *scanner) body(data []byte, n int) {
+	sum := sha256.Sum256(data)
+	s.p.places[[16]byte(sum[:])] = s.p.stored + uint32(n)
+}
+
+// exchanges takes in the exchanges of a frame, all or none.
+func (s *scanner) exchanges(f frame, content *exchangeFrame) bool {
+	entries, ids := make([]entry, content.rows), make([]string, content.rows)
+	for n := range entries {
+		x, number, err := content.exchange(n, noBodies{})
+		if err != nil || s.p.ids.has(x.ID) || number >= len(s.p.routes)+len(content.routes) {
 			return false
 		}
-		at += width
-		record := raw[at : at+int(n)]
-		switch record[0] {
-		case recordRoute:
-			number, r, err := parseRoute(string(record))
-			if err != nil || number > len(s.p.routes) {
-				return false
-			}
-			s.p.route(r)
-		case recordCheckpoint:
-			m := &Manifest{}
-			if yaml.Unmarshal(record[1:], m) == nil && m.check() == nil {
-				account = m
-			}
-		case recordExchange:
-			x, number, err := parseRecord(string(record[1:]), noBodies{})
-			if err != nil {
-				return false
-			}
-			e := entryOf(x, uint32(len(s.p.frames)), uint32(at), uint32(n), number)
-			list = append(list, found{e, x.ID})
+		r := newRow(x, nil)
+		entries[n], ids[n] = r.entry(), x.ID
+	}
+	for _, r := range content.routes {
+		if r.number > len(s.p.routes) {
+			return false
 		}
-		at += int(n)
+		s.p.route(r.route)
 	}
-	for _, f := range list {
-		s.p.entries = append(s.p.entries, f.entry)
-		s.p.tally.add(f.entry, 1)
-		s.p.ids.add(f.id)
+	m := &Manifest{}
+	if len(content.checkpoint) > 0 && yaml.Unmarshal(content.checkpoint, m) == nil && m.check() == nil {
+		s.account = m
 	}
-	s.account = account
+	for n := range content.ends {
+		s.body(content.body(n), n)
+	}
+	s.p.appendFrame(f, len(content.ends))
+	s.p.entries = append(s.p.entries, entries...)
+	for i, e := range entries {
+		s.p.tally.add(e.flags, 1)
+		s.p.ids.add(ids[i])
+	}
 	return true
 }
 
-// noBodies stands for the bodies where only the records are of interest.
+// noBodies stands for the bodies where only the exchanges are of interest.
 type noBodies struct{}
 
-func (noBodies) load(bodyPlace) ([]byte, error) { return nil, nil }
+func (noBodies) load(*exchangeFrame, int64) ([]byte, error) { return nil, nil }
 
 // frameLength walks over the blocks of the Zstandard frame at offset and
 // returns its size, or 0 when it is not whole.

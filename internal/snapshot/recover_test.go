@@ -56,7 +56,7 @@ func count(t *testing.T, path string) (n int) {
 // is whole, in either tier, and its accounts are those of that frame.
 func TestRecover(t *testing.T) {
 	for _, suffix := range []string{"", ".rpk"} {
-		for _, cut := range []int64{0, 1, 1000, 1 << 40} {
+		for _, cut := range []int64{0, 1, 500, 1 << 40} {
 			t.Run(fmt.Sprint("s", suffix, " less ", cut), func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "s"+suffix)
 				w, err := NewWriter(path, plain{}, Options{Name: "named", Service: "shop"})
@@ -88,7 +88,7 @@ func TestRecover(t *testing.T) {
 					}
 				}
 				switch cut {
-				case 1, 1000:
+				case 1, 500:
 					want -= 100
 				case 1 << 40:
 					want = 0
@@ -168,7 +168,7 @@ func (f *fullDisk) WriteAt(p []byte, at int64) (int, error) {
 // either in it or counted as dropped.
 func TestDiskFull(t *testing.T) {
 	const n = 3_000
-	for _, size := range []int64{200, 2_000, 8_000, 20_000, 30_000, 800_000} {
+	for _, size := range []int64{200, 2_000, 8_000, 12_000, 15_000, 800_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s.rpk")
 			w, err := NewWriter(path, plain{}, Options{})
@@ -210,7 +210,7 @@ func TestDiskFull(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := m.Completeness
-			if c.Seen != n || c.Stored+c.Dropped != n || c.Stored == n && size < 800_000 || size >= 20_000 && c.Stored == 0 {
+			if c.Seen != n || c.Stored+c.Dropped != n || c.Stored == n && size < 800_000 || size >= 12_000 && c.Stored == 0 {
 				t.Errorf("of %d seen %d, stored %d, dropped %d (%d failed calls)", n, c.Seen, c.Stored, c.Dropped, failed)
 			}
 		})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -46,6 +47,7 @@ type Writer struct {
 	pack       *packer
 	counts     Completeness // SampledOut and Dropped; the rest is counted at the end
 	redactions map[redactionKey]int
+	timer      *time.Timer // flushes what waits; nil while nothing does
 }
 
 type redactionKey struct{ rule, path string }
@@ -141,13 +143,14 @@ func (w *Writer) Add(x *traffic.Exchange) error {
 	for _, r := range redactions {
 		w.redactions[redactionKey{r.Rule, r.Path.String()}] += r.Count
 	}
-	before := len(w.pack.entries)
+	before := w.pack.count()
 	lost, err := w.pack.add(c, w.route(c))
 	w.counts.Dropped += lost
 	if err == nil {
+		w.flushLater()
 		return nil
 	}
-	if len(w.pack.entries)+lost == before { // x itself is not among the lost
+	if w.pack.count()+lost == before { // x itself is not among the lost
 		w.counts.Dropped++
 	}
 	for _, r := range redactions {
@@ -189,6 +192,11 @@ func (w *Writer) Flush() error {
 	if w.closed {
 		return errClosed
 	}
+	return w.flush()
+}
+
+func (w *Writer) flush() error {
+	w.stopTimer()
 	lost, err := w.pack.flush()
 	w.counts.Dropped += lost
 	if err == nil {
@@ -198,6 +206,28 @@ func (w *Writer) Flush() error {
 		return fmt.Errorf("flush snapshot %s: %w", w.target, err)
 	}
 	return nil
+}
+
+// flushLater makes sure that what waits is flushed in time. What cannot be
+// flushed then is counted as dropped; there is nobody to tell it to.
+func (w *Writer) flushLater() {
+	if w.opts.FlushAfter == 0 || w.timer != nil || len(w.pack.pending) == 0 {
+		return
+	}
+	w.timer = time.AfterFunc(w.opts.FlushAfter, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.closed {
+			_ = w.flush()
+		}
+	})
+}
+
+func (w *Writer) stopTimer() {
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
 }
 
 // Close makes the snapshot and moves it into its place. After an error nothing
@@ -210,6 +240,7 @@ func (w *Writer) Close() (Manifest, error) {
 		return Manifest{}, errClosed
 	}
 	w.closed = true
+	w.stopTimer()
 	m, err := w.finish()
 	if err != nil {
 		return Manifest{}, fmt.Errorf("finish snapshot %s: %w; what was recorded is in %s", w.target, err, w.partial)
@@ -227,48 +258,79 @@ func (w *Writer) finish() (Manifest, error) {
 	if strings.HasSuffix(w.target, packSuffix) {
 		return w.finishPack()
 	}
-	sorted := w.pack.sorted()
-	m := w.manifest()
-	if n := len(sorted); n > 0 {
-		m.RecordedFrom, m.RecordedTo = sorted[0].start(), sorted[n-1].start()
-	}
-	frames, err := newFrames(w.file, w.partial, w.pack.frames)
-	if err != nil {
-		return m, errors.Join(err, w.file.Close())
-	}
-	defer frames.close()
-	tier := &packTier{name: w.partial, routes: w.pack.routes}
-	err = writeText(w.target, w.opts.Replace, &m, func(yield func(*traffic.Exchange, route, error) bool) {
-		for _, e := range sorted {
-			if !yield(tier.read(e, frames)) {
-				return
-			}
-		}
-	})
+	m, order := w.account()
+	err = writeText(w.target, w.opts.Replace, &m, w.all(order))
 	if err = errors.Join(err, w.file.Close()); err == nil {
 		err = os.Remove(w.partial)
 	}
 	return m, err
 }
 
-// finishPack completes the file that was recorded to. On a full disk it gives
-// up the last frames until its index fits: a readable snapshot of less is
-// better than one that cannot be read.
-func (w *Writer) finishPack() (Manifest, error) {
-	for {
-		sorted := w.pack.sorted()
-		m := w.manifest()
-		if n := len(sorted); n > 0 {
-			m.RecordedFrom, m.RecordedTo = sorted[0].start(), sorted[n-1].start()
+// all yields what is in the frames, in that order.
+func (w *Writer) all(order []uint32) tierFunc {
+	return func(yield func(*traffic.Exchange, route, error) bool) {
+		frames, err := newFrames(w.file, w.partial, w.pack, len(w.pack.entries))
+		if err != nil {
+			yield(nil, route{}, err)
+			return
 		}
-		err := w.pack.finish(&m, sorted)
+		defer frames.close()
+		for _, n := range order {
+			if !yield(readExchange(frames, w.pack.routes, int(n))) {
+				return
+			}
+		}
+	}
+}
+
+// rewrite makes the snapshot from what was recorded, in full frames and in
+// order. After an error nothing has changed.
+func (w *Writer) rewrite(m *Manifest, order []uint32) error {
+	name := w.partial + ".new"
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	err = packAll(f, m, w.all(order))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = publish(name, w.target, w.opts.Replace)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
+}
+
+// account returns the manifest of what is in the frames, and the order of
+// reading.
+func (w *Writer) account() (Manifest, []uint32) {
+	m, order := w.manifest(), w.pack.order()
+	if n := len(order); n > 0 {
+		m.RecordedFrom, m.RecordedTo = w.pack.entries[order[0]].start(), w.pack.entries[order[n-1]].start()
+	}
+	return m, order
+}
+
+// finishPack completes the file that was recorded to, or writes it anew if it
+// is in many small frames. On a full disk it gives up the last frames until
+// its index fits: a readable snapshot of less is better than one that cannot
+// be read.
+func (w *Writer) finishPack() (Manifest, error) {
+	if m, order := w.account(); w.pack.sparse(order) {
+		if err := w.rewrite(&m, order); err == nil {
+			return m, errors.Join(w.file.Close(), os.Remove(w.partial))
+		}
+	}
+	for {
+		m, order := w.account()
+		err := w.pack.finish(&m, order)
 		if err == nil {
 			if err = w.file.Close(); err == nil {
 				err = publish(w.partial, w.target, w.opts.Replace)
 			}
 			return m, err
 		}
-		if !diskFull(err) || len(w.pack.frames) == 0 {
+		if !diskFull(err) || len(w.pack.list) == 0 {
 			return m, errors.Join(err, w.file.Close())
 		}
 		lost, err := w.pack.dropLast()
@@ -291,7 +353,7 @@ func (w *Writer) manifest() Manifest {
 	}
 	c := &m.Completeness
 	m.Inbound, m.Outbound, c.Incomplete = w.pack.tally.inbound, w.pack.tally.outbound, w.pack.tally.incomplete
-	c.Stored = len(w.pack.entries)
+	c.Stored = w.pack.count()
 	c.Seen = c.Stored + c.SampledOut + c.Dropped
 	for key, n := range w.redactions {
 		path, err := traffic.ParsePattern(key.path)
@@ -321,5 +383,6 @@ func (w *Writer) Abort() error {
 		return nil
 	}
 	w.closed = true
+	w.stopTimer()
 	return errors.Join(w.file.Close(), os.Remove(w.partial))
 }
