@@ -66,20 +66,27 @@ func (r *Replayer) Round(ctx context.Context, a, b Target, pass uint32, seed int
 	return round, err
 }
 
-// clockAhead returns how far the agent's clock is ahead of this one: of five
-// questions, the one that was answered fastest tells best.
-func (r *Replayer) clockAhead(ctx context.Context) (time.Duration, error) {
-	var ahead time.Duration
+// Clock is what is known of the clock of another machine.
+type Clock struct {
+	Ahead  time.Duration // of this one
+	Within time.Duration // how far from that the truth may be
+}
+
+// clock compares the agent's clock with this one: of five questions, the one
+// that was answered fastest tells best. The answer was given somewhere within
+// that time, so half of it is the error.
+func (r *Replayer) clock(ctx context.Context) (Clock, error) {
+	var found Clock
 	best := time.Duration(math.MaxInt64)
 	for range 5 {
 		var there time.Time
 		asked := time.Now()
 		if err := r.call(ctx, http.MethodGet, "/v1/clock", nil, &there); err != nil {
-			return 0, err
+			return found, err
 		}
 		if took := time.Since(asked); took < best {
-			best, ahead = took, there.Sub(asked.Add(took/2))
+			best, found = took, Clock{Ahead: there.Sub(asked.Add(took / 2)), Within: took / 2}
 		}
 	}
-	return ahead, nil
+	return found, nil
 }

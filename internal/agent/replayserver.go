@@ -156,6 +156,7 @@ type replayer struct {
 	engine    *replay.Engine
 	bindings  *transform.Bindings
 	rewriting transform.Options
+	part      *replay.Part // of the next load
 }
 
 // ServeReplay serves a replayer on l until ctx ends, and returns nil then. It
@@ -168,6 +169,8 @@ func ServeReplay(ctx context.Context, l net.Listener, opts ServerOptions) error 
 	s.handle("POST /v1/load", s.load)
 	s.handle("POST /v1/pass", s.pass)
 	s.handle("POST /v1/round", s.round)
+	s.handle("POST /v1/part", s.takePart)
+	s.handle("POST /v1/drive", s.drive)
 	s.handle("GET /v1/clock", func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, time.Now()) })
 	return s.serve(ctx, l)
 }
@@ -199,7 +202,7 @@ func (s *replayer) load(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.mu.Lock()
-	s.engine, s.bindings, s.rewriting = engine, bindings, rewriting
+	s.engine, s.bindings, s.rewriting, s.part = engine, bindings, rewriting, nil
 	s.mu.Unlock()
 	s.opts.Log.Info("loaded", "requests", engine.Len())
 	return writeJSON(w, loaded{Requests: engine.Len()})

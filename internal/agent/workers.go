@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,13 +19,20 @@ import (
 // asked again, and waits for the one that takes its place.
 type Connect func(ctx context.Context, index int) (Endpoint, error)
 
-// Workers replays from several places at once: the methods are those of
-// [Replayer], and the results those of one replayer that had sent everything.
-// A worker that is lost is replaced; what it had done of the pass or round
-// under way is dropped and done again, so that nothing counts twice.
+// Workers replays from several places at once, and its results are those of one
+// replayer that had sent everything. A worker that is lost is replaced; what it
+// had done of the pass or load under way is dropped and done again, so that
+// nothing counts twice.
+//
+// Pairs are not for workers: they are sent one request at a time, so that a
+// second sender would only disturb the first.
 type Workers struct {
-	workers []*worker
-	order   map[string]int // recorded ID -> place in the recording
+	workers  []*worker
+	order    map[string]int // recorded ID -> place in the recording
+	owner    []int          // by that place: the worker
+	engine   *replay.Engine // of the whole recording, for planning and joining
+	rewriter func(copy, loop int) replay.Rewriter
+	lead     time.Duration
 }
 
 // worker is one replayer and what it needs to start over.
@@ -37,13 +43,14 @@ type worker struct {
 	share    []*traffic.Exchange
 
 	mu       sync.Mutex
-	replayer *Replayer     // nil before the first use and after a loss
-	ahead    time.Duration // of the worker's clock before this one
+	replayer *Replayer // nil before the first use and after a loss
+	clock    Clock
+	losses   int
 }
 
 // NewWorkers returns a client of n workers. Nothing is connected yet.
 func NewWorkers(n int, connect Connect) *Workers {
-	w := &Workers{}
+	w := &Workers{lead: lead}
 	for i := range n {
 		w.workers = append(w.workers, &worker{index: i, connect: connect})
 	}
@@ -57,13 +64,25 @@ func (w *Workers) Load(ctx context.Context, settings ReplaySettings, inbound []*
 	if err != nil {
 		return 0, err
 	}
+	opts, err := settings.options()
+	if err != nil {
+		return 0, err
+	}
+	if w.engine, err = replay.New(inbound, opts); err != nil {
+		return 0, err
+	}
+	w.rewriter = func(int, int) replay.Rewriter { return transform.NewRewriter(bindings, settings.Transform) }
 	w.order = make(map[string]int, len(inbound))
-	for i, x := range inbound {
+	for i, x := range w.engine.Recorded() {
 		w.order[x.ID] = i
 	}
+	w.owner = make([]int, len(w.order))
 	for i, share := range replay.Share(inbound, bindings.Needs, len(w.workers)) {
 		w.workers[i].settings, w.workers[i].share = settings, share
 		requests += len(share)
+		for _, x := range share {
+			w.owner[w.order[x.ID]] = i
+		}
 	}
 	return requests, w.each(ctx, func(ctx context.Context, k *worker, r *Replayer) error { return nil })
 }
@@ -102,10 +121,27 @@ func (k *worker) do(ctx context.Context, f func(*Replayer) error) error {
 		if err = f(k.replayer); err == nil || ctx.Err() != nil || !lost(err) {
 			return err
 		}
-		k.replayer.http.CloseIdleConnections()
-		k.replayer = nil
+		k.drop()
 	}
 	return fmt.Errorf("lost %d times: %w", attempts, err)
+}
+
+// drop forgets a worker that was lost, so that another takes its place.
+func (k *worker) drop() {
+	k.replayer.http.CloseIdleConnections()
+	k.replayer = nil
+	k.losses++
+}
+
+// Lost returns how often a worker was lost and replaced so far.
+func (w *Workers) Lost() int {
+	n := 0
+	for _, k := range w.workers {
+		k.mu.Lock()
+		n += k.losses
+		k.mu.Unlock()
+	}
+	return n
 }
 
 // start connects and hands over the share.
@@ -118,7 +154,7 @@ func (k *worker) start(ctx context.Context) (*Replayer, error) {
 		}
 		r := NewReplayer(at)
 		if _, err = r.Load(ctx, k.settings, List(k.share)); err == nil {
-			k.ahead, err = r.clockAhead(ctx)
+			k.clock, err = r.clock(ctx)
 		}
 		if err == nil || ctx.Err() != nil || !lost(err) {
 			return r, err
@@ -146,7 +182,7 @@ func (w *Workers) Pass(ctx context.Context, t Target, pass uint32, emit func(*tr
 	err := w.each(ctx, func(ctx context.Context, k *worker, r *Replayer) error {
 		var part []*traffic.Exchange
 		if err := r.Pass(ctx, t, pass, func(x *traffic.Exchange) {
-			x.Start = x.Start.Add(-k.ahead)
+			x.Start = x.Start.Add(-k.clock.Ahead)
 			part = append(part, x)
 		}); err != nil {
 			return err
@@ -163,61 +199,4 @@ func (w *Workers) Pass(ctx context.Context, t Target, pass uint32, emit func(*tr
 		emit(x)
 	}
 	return nil
-}
-
-// Round runs one paired round on all workers at the same time and returns the
-// union of their samples. Each worker's calls carry a pass number of its own,
-// because the mocks forget a repetition of the recording as soon as the worker
-// that made it is done.
-func (w *Workers) Round(ctx context.Context, a, b Target, pass uint32, seed int64, opts RoundOptions) (replay.Round, error) {
-	parts := make([]replay.Round, len(w.workers))
-	err := w.each(ctx, func(ctx context.Context, k *worker, r *Replayer) error {
-		own, err := w.passOf(pass, k.index)
-		if err != nil {
-			return err
-		}
-		part, err := r.Round(ctx, a, b, own, seed+int64(k.index), opts)
-		parts[k.index] = part
-		return err
-	})
-	return merge(pass, parts, opts.PairsPerEndpoint), err
-}
-
-// passOf numbers the rounds of workers from 2 on, below 1<<16, where the
-// engine counts repetitions.
-func (w *Workers) passOf(pass uint32, index int) (uint32, error) {
-	const first = 2
-	if pass < first {
-		return 0, fmt.Errorf("round %d: passes before %d are no rounds", pass, first)
-	}
-	own := uint64(first) + uint64(pass-first)*uint64(len(w.workers)) + uint64(index)
-	if own >= 1<<16 {
-		return 0, fmt.Errorf("round %d with %d workers is beyond what can be numbered", pass, len(w.workers))
-	}
-	return uint32(own), nil
-}
-
-// merge joins the rounds of workers that ran side by side. Samples are kept
-// raw, so quantiles of the union are exact.
-func merge(pass uint32, parts []replay.Round, wanted int) replay.Round {
-	all := replay.Round{Pass: pass, Dropped: map[string]int{}}
-	short, pairs := map[string]bool{}, map[string]int{}
-	for _, p := range parts {
-		all.Pairs = append(all.Pairs, p.Pairs...)
-		all.SendLag = append(all.SendLag, p.SendLag...)
-		all.Repetitions = max(all.Repetitions, p.Repetitions)
-		for reason, n := range p.Dropped {
-			all.Dropped[reason] += n
-		}
-		for _, endpoint := range p.Short {
-			short[endpoint] = true
-		}
-	}
-	for _, p := range all.Pairs {
-		pairs[p.Endpoint]++
-	}
-	// What one worker lacks, the others may have.
-	maps.DeleteFunc(short, func(endpoint string, _ bool) bool { return wanted > 0 && pairs[endpoint] >= wanted })
-	all.Short = slices.Sorted(maps.Keys(short))
-	return all
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -100,30 +101,86 @@ func TestWorkersLoseOne(t *testing.T) {
 	}
 }
 
-// TestWorkersRound joins the samples of all workers.
-func TestWorkersRound(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+// TestWorkersOpen sends one load by one worker and by three, one of which is
+// killed on the way: every request arrives in the result once, and at the same
+// planned moment.
+func TestWorkersOpen(t *testing.T) {
+	var c *crew
+	var served atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if served.Add(1) == 150 && len(c.kill) == 3 {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.kill[2]()
+		}
+	}))
 	defer srv.Close()
-	w := NewWorkers(3, newCrew(t).connect)
-	xs := manyInbound(30)
-	if _, err := w.Load(t.Context(), ReplaySettings{}, xs); err != nil {
-		t.Fatal(err)
-	}
 	addr := srv.Listener.Addr().String()
-	round, err := w.Round(t.Context(), Target{Arm: "base", Addr: addr}, Target{Arm: "head", Addr: addr}, 3, 1,
-		RoundOptions{PairsPerEndpoint: 30, MinDuration: time.Millisecond, MaxDuration: 10 * time.Second})
-	if err != nil {
+	type sent struct {
+		id       string
+		instance int32
+		planned  time.Duration
+	}
+	open := func(n int) (*Opened, []sent) {
+		t.Helper()
+		c = newCrew(t)
+		served.Store(0)
+		w := NewWorkers(n, c.connect)
+		w.lead = 300 * time.Millisecond
+		if _, err := w.Load(t.Context(), ReplaySettings{}, manyInbound(30)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := w.Open(t.Context(), []Target{{Arm: "base", Addr: addr}, {Arm: "head", Addr: addr}}, replay.Load{Rate: 300, Loops: 10}, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []sent
+		for _, r := range got.Results {
+			for _, s := range r.Samples {
+				if s.Status != 200 || s.Planned > s.Sent {
+					t.Errorf("%+v was not answered, or sent too early", s)
+				}
+				all = append(all, sent{r.Recorded(s), s.Instance, s.Planned})
+			}
+		}
+		slices.SortFunc(all, func(a, b sent) int { return int(a.planned - b.planned) })
+		return got, all
+	}
+	one, by1 := open(1)
+	three, by3 := open(3)
+	if len(by1) != 600 || !slices.Equal(by1, by3) {
+		t.Errorf("one worker sent %d requests, three sent %d others", len(by1), len(by3))
+	}
+	if one.Workers != 1 || one.Lost != 0 || three.Workers != 3 || three.Lost != 1 {
+		t.Errorf("%d workers of which %d were lost, then %d of which %d; want 1, 0, 3, 1", one.Workers, one.Lost, three.Workers, three.Lost)
+	}
+	for _, clock := range three.Clocks {
+		if clock.Ahead.Abs() > clock.Within+time.Millisecond { // one machine has one clock
+			t.Errorf("a clock is %v ahead, give or take %v", clock.Ahead, clock.Within)
+		}
+	}
+}
+
+// TestWorkersOpenEnds cancels a load: it ends at once, and nobody counts as lost.
+func TestWorkersOpenEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var once sync.Once
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { once.Do(cancel) }))
+	defer srv.Close()
+	w := NewWorkers(2, newCrew(t).connect)
+	w.lead = 300 * time.Millisecond
+	if _, err := w.Load(t.Context(), ReplaySettings{}, manyInbound(10)); err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]bool{}
-	for _, p := range round.Pairs {
-		seen[p.Recorded] = true
+	_, err := w.Open(ctx, []Target{{Arm: "head", Addr: srv.Listener.Addr().String()}}, replay.Load{Rate: 10, Loops: 1000}, 2)
+	if !errors.Is(err, context.Canceled) || w.Lost() != 0 {
+		t.Errorf("got %v and %d lost workers", err, w.Lost())
 	}
-	if round.Pass != 3 || len(seen) != 30 {
-		t.Errorf("round %d with %d recorded requests, want round 3 with all 30", round.Pass, len(seen))
+	if _, err := w.Open(t.Context(), nil, replay.Load{Rate: -1}, 2); err == nil {
+		t.Error("a load that cannot be was sent")
 	}
-	if _, err := w.Round(t.Context(), Target{}, Target{}, 1, 1, RoundOptions{}); err == nil {
-		t.Error("pass 1 was taken for a round")
+	if _, err := w.Open(t.Context(), nil, replay.Load{Rate: 1}, 1); err == nil {
+		t.Error("a load had the number of the correctness pass")
 	}
 }
 
@@ -135,10 +192,18 @@ func TestWorkersFailForGood(t *testing.T) {
 		t.Errorf("got %v, want the worker that cannot be reached", err)
 	}
 	// What a worker says is not tried again.
-	c := newCrew(t)
-	w = NewWorkers(1, c.connect)
-	if _, err := w.Load(t.Context(), ReplaySettings{Concurrency: -1}, manyInbound(2)); err == nil || c.starts.Load() != 1 {
-		t.Errorf("got %v after %d starts, want the refusal after one", err, c.starts.Load())
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Server", serverName)
+		http.Error(w, "never", http.StatusBadRequest)
+	}))
+	defer refusing.Close()
+	var starts atomic.Int32
+	w = NewWorkers(1, func(context.Context, int) (Endpoint, error) {
+		starts.Add(1)
+		return Endpoint{Addr: refusing.Listener.Addr().String(), Token: NewToken()}, nil
+	})
+	if _, err := w.Load(t.Context(), ReplaySettings{}, manyInbound(2)); err == nil || !strings.Contains(err.Error(), "never") || starts.Load() != 1 {
+		t.Errorf("got %v after %d starts, want the refusal after one", err, starts.Load())
 	}
 }
 
@@ -146,24 +211,17 @@ func TestPassNumbersOfWorkers(t *testing.T) {
 	w := NewWorkers(3, nil)
 	seen := map[uint32]bool{0: true, 1: true}
 	for pass := uint32(2); pass < 50; pass++ {
-		for i := range 3 {
-			own, err := w.passOf(pass, i)
-			if err != nil || seen[own] || own >= 1<<16 {
-				t.Fatalf("round %d of worker %d is numbered %d, %v", pass, i, own, err)
+		for attempt := range attempts {
+			for i := range 3 {
+				own, err := w.passOf(pass, attempt, i)
+				if err != nil || seen[own] || own >= 1<<16 {
+					t.Fatalf("load %d of worker %d is numbered %d, %v", pass, i, own, err)
+				}
+				seen[own] = true
 			}
-			seen[own] = true
 		}
 	}
-	if _, err := w.passOf(1<<15, 0); err == nil {
+	if _, err := w.passOf(1<<15, 0, 0); err == nil {
 		t.Error("a number beyond the engine's was given out")
-	}
-}
-
-func TestMerge(t *testing.T) {
-	a := replay.Round{Pass: 9, Pairs: []replay.Pair{{Recorded: "a", Endpoint: "GET /a"}}, Dropped: map[string]int{"status differs": 1}, Repetitions: 2, Short: []string{"GET /a", "GET /b"}}
-	b := replay.Round{Pass: 10, Pairs: []replay.Pair{{Recorded: "b", Endpoint: "GET /a"}}, SendLag: []time.Duration{5}, Dropped: map[string]int{"status differs": 2}, Repetitions: 1}
-	got := merge(3, []replay.Round{a, b}, 2)
-	if got.Pass != 3 || len(got.Pairs) != 2 || len(got.SendLag) != 1 || got.Dropped["status differs"] != 3 || got.Repetitions != 2 || !slices.Equal(got.Short, []string{"GET /b"}) {
-		t.Errorf("merged %+v; GET /a has the two pairs that were wanted", got)
 	}
 }

@@ -154,11 +154,11 @@ func (e *Engine) drive(ctx context.Context, t Target, p *Plan, meet func() time.
 
 // begin starts the clock of the load.
 func (d *driver) begin() {
+	d.start = time.Now()
 	if d.meet != nil {
 		d.start = d.meet()
-		return
 	}
-	d.start = time.Now()
+	d.result.Start = d.start
 }
 
 // take hands out the shot that peek announced, or nil when it has to wait for

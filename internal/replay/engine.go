@@ -49,6 +49,10 @@ func New(inbound []*traffic.Exchange, opts Options) (*Engine, error) {
 	return e, nil
 }
 
+// Recorded returns the exchanges in the order of the recording. The caller does
+// not change them.
+func (e *Engine) Recorded() []*traffic.Exchange { return e.inbound }
+
 // Len returns how many requests one pass sends.
 func (e *Engine) Len() int { return len(e.inbound) }
 

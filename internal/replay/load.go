@@ -44,7 +44,7 @@ type Load struct {
 	Pass uint32
 	// Rewriter returns the rewriter of one copy in one loop, both from 0; nil
 	// sends as recorded.
-	Rewriter func(copy, loop int) Rewriter
+	Rewriter func(copy, loop int) Rewriter `json:"-"`
 }
 
 // Stage is a stretch of a load in which the rate goes evenly From one number of

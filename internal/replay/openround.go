@@ -20,36 +20,47 @@ import (
 // rwA and rwB give the rewriters of each arm, as Load.Rewriter does, which they
 // replace; nil sends as recorded. First is empty in the pairs.
 func (e *Engine) OpenRound(ctx context.Context, a, b Target, rwA, rwB func(copy, loop int) Rewriter, p *Plan) (Round, error) {
-	if err := errors.Join(a.validate(), b.validate()); err != nil {
+	results, err := e.DriveAll(ctx, []Target{a, b}, []func(copy, loop int) Rewriter{rwA, rwB}, p)
+	if results == nil {
 		return Round{}, err
 	}
-	if p.n != len(e.inbound) {
-		return Round{}, errors.New("replay: the plan was made for another recording")
+	return pairUp(results[0], results[1], p.load.Pass), err
+}
+
+// DriveAll sends a load to several targets at the same time, each request at
+// the same planned moment, and returns what it came to on each. Each target has
+// the rewriters of its place in the list. When ctx ends, what is known so far
+// comes back with its cause.
+func (e *Engine) DriveAll(ctx context.Context, targets []Target, rewriters []func(copy, loop int) Rewriter, p *Plan) ([]*Result, error) {
+	for _, t := range targets {
+		if err := t.validate(); err != nil {
+			return nil, err
+		}
 	}
-	meet := meeting(ctx, 2)
-	var results [2]*Result
-	var errs [2]error
-	var both sync.WaitGroup
-	for i, arm := range []struct {
-		target Target
-		rw     func(copy, loop int) Rewriter
-	}{{a, rwA}, {b, rwB}} {
-		both.Go(func() {
+	if p.n != len(e.inbound) {
+		return nil, errors.New("replay: the plan was made for another recording")
+	}
+	meet := meeting(ctx, len(targets), p.start)
+	results, errs := make([]*Result, len(targets)), make([]error, len(targets))
+	var all sync.WaitGroup
+	for i, target := range targets {
+		all.Go(func() {
 			plan := *p
-			plan.load.Rewriter = arm.rw
-			results[i], errs[i] = e.drive(ctx, arm.target, &plan, meet)
+			plan.load.Rewriter = rewriters[i]
+			results[i], errs[i] = e.drive(ctx, target, &plan, meet)
 		})
 	}
-	both.Wait()
-	if results[0] == nil || results[1] == nil {
-		return Round{}, errors.Join(errs[:]...)
+	all.Wait()
+	if slices.Contains(results, nil) {
+		return nil, errors.Join(errs...)
 	}
-	return pairUp(results[0], results[1], p.load.Pass), errors.Join(errs[:]...)
+	return results, errors.Join(errs...)
 }
 
 // meeting returns a function that waits until n callers have called it, and
-// returns the same moment, shortly ahead, to all.
-func meeting(ctx context.Context, n int) func() time.Time {
+// returns the same moment to all: the given one, or one shortly ahead if that
+// is not ahead any more.
+func meeting(ctx context.Context, n int, at time.Time) func() time.Time {
 	var mu sync.Mutex
 	var start time.Time
 	arrived := make(chan struct{})
@@ -57,6 +68,9 @@ func meeting(ctx context.Context, n int) func() time.Time {
 		mu.Lock()
 		if n--; n == 0 {
 			start = time.Now().Add(time.Millisecond)
+			if wait := time.Until(at); wait > 0 {
+				start = time.Now().Add(wait) // on the clock that never jumps
+			}
 			close(arrived)
 		}
 		mu.Unlock()

@@ -23,6 +23,8 @@ type Plan struct {
 	base     []shot // one loop with recorded timing
 	period   time.Duration
 	idle     time.Duration // what capping gaps saved in one loop
+	part     *Part         // the share of one worker; nil plans for a sender that is alone
+	start    time.Time     // when it begins; as soon as possible if zero
 }
 
 // shot is one planned request.
@@ -236,6 +238,9 @@ func (l Load) rewriter(copy, loop int) Rewriter {
 // shot returns planned request k, from 0. Moments never decrease.
 func (p *Plan) shot(k int64) shot {
 	copies := int64(p.load.Copies)
+	if p.part != nil {
+		return p.partShot(k)
+	}
 	if p.load.recordedTiming() {
 		n := int64(len(p.base))
 		s := p.base[k%n]

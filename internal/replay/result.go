@@ -49,6 +49,8 @@ func failureCode(f traffic.Failure) uint8 { return uint8(max(0, slices.Index(fai
 // Result is what a load came to.
 type Result struct {
 	Plan *Plan
+	// Start is the moment from which times count.
+	Start time.Time
 	// Samples are all requests that were sent, in the order in which they ended.
 	Samples []Sample
 	// Elapsed is from the start to the last answer.
