@@ -83,6 +83,9 @@ func TestWordsAreThoseOfTheConfiguration(t *testing.T) {
 		for _, word := range in.Words {
 			c := config.Default()
 			c.Chart, c.Process.Command = "chart", "command"
+			if word == config.TargetKubernetes {
+				c.Context = "test"
+			}
 			for _, k := range config.Keys() {
 				if k.Flag() == in.Name {
 					if err := c.Assign(k.Path, word); err != nil {

@@ -8,12 +8,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
@@ -121,5 +126,35 @@ func TestImageRefuses(t *testing.T) {
 				t.Errorf("got %v, want ErrNotStatic with %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// TestImageIsPushed pushes to a registry and pulls the same image from it.
+func TestImageIsPushed(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	image, err := NewImage(program(t, elf.EM_X86_64, elf.PT_LOAD))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := strings.TrimPrefix(server.URL, "http://")
+	got, err := image.Push(t.Context(), at+"/tools/reprise:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.NewDigest(got)
+	if err != nil || ref.Context().String() != at+"/tools/reprise" {
+		t.Fatalf("pushed as %q, %v; want a digest in tools/reprise", got, err)
+	}
+	pulled, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := pulled.ConfigFile()
+	if err != nil || !slices.Equal(config.Config.Entrypoint, []string{entrypoint}) || config.Architecture != "amd64" {
+		t.Errorf("pulled %+v, %v", config, err)
+	}
+	if _, err := image.Push(t.Context(), "No Name"); err == nil {
+		t.Error("a name that is none was pushed to")
 	}
 }

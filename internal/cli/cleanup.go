@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reprise-ci/reprise/internal/cluster"
+	"github.com/reprise-ci/reprise/internal/pipeline"
 	"github.com/reprise-ci/reprise/internal/source"
 	"github.com/reprise-ci/reprise/internal/workdir"
 )
@@ -79,6 +81,12 @@ func removeEntry(ctx context.Context, s Surroundings, dir *workdir.Dir, e workdi
 		if workdir.KillGroup(e.Value) {
 			return "process group " + e.Value, nil
 		}
+	case workdir.Namespaces:
+		var left pipeline.LeftNamespaces
+		if err := json.Unmarshal([]byte(e.Value), &left); err != nil {
+			return "", fmt.Errorf("read the record of namespaces: %w", err)
+		}
+		return "the namespaces of run " + left.Run + " in context " + left.Context, left.Remove(ctx, s.Environ)
 	case workdir.Worktree:
 		repo, err := source.Open(ctx, e.Value, s.Environ)
 		if errors.Is(err, source.ErrNotRepository) || errors.Is(err, os.ErrNotExist) {

@@ -147,7 +147,7 @@ Exit codes: 0 the gates hold or the run could not tell, 1 a gate failed,
 	})
 	root.AddCommand(
 		newRun(s), newRecord(s), newMock(s), newComment(s), newGate(s), newCleanup(s), newVersion(),
-		newAgent(s), newInspect(s), newSnapshot(s), newScan(s),
+		newAgent(s), newAgentImage(s), newInspect(s), newSnapshot(s), newScan(s),
 		newImport(s), newExport(s), newShrink(s), newReplay(s), newAccept(s), newRepro(s), newExplain(s),
 	)
 	asInput(root)

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/cluster"
@@ -31,6 +33,7 @@ func newDocument(p *project, o *pipeline.Outcome, runErr error) *report.Document
 			FailOn: p.FailOn, Version: version(), Notes: o.Notes,
 		},
 	}
+	doc.Load = loadOf(o.Load)
 	if o.Head.Dirty {
 		doc.Run.Notes = append(doc.Run.Notes, "Head is the work tree with changes that are in no commit.")
 	}
@@ -93,4 +96,33 @@ func verdictOf(doc *report.Document) string {
 		return string(analysis.Error)
 	}
 	return string(doc.Verdict)
+}
+
+// loadOf is the load of a run, in figures.
+func loadOf(l *pipeline.Load) *report.Load {
+	if l == nil {
+		return nil
+	}
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	out := &report.Load{Plan: l.Plan, Workers: l.Workers, Lost: l.Lost, LateMS: ms(l.Late)}
+	for _, clock := range l.Clocks {
+		out.ClocksAheadMS = append(out.ClocksAheadMS, ms(clock.Ahead))
+		out.ClockErrorMS = max(out.ClockErrorMS, ms(clock.Within))
+	}
+	for _, a := range l.Arms {
+		s := a.Summary
+		arm := report.LoadArm{
+			Arm: string(a.Arm), Requests: s.Requests, Unsent: a.Unsent, Rate: s.Rate,
+			P50MS: ms(s.Response.Quantile(0.5)), P90MS: ms(s.Response.Quantile(0.9)), P99MS: ms(s.Response.Quantile(0.99)), MaxMS: ms(s.Response.Quantile(1)),
+			LagP99MS: ms(s.Lag.Quantile(0.99)), Answers: map[string]int64{}, Reliable: s.Reliable,
+		}
+		for status, n := range s.Status {
+			arm.Answers[strconv.Itoa(status)] = n
+		}
+		for kind, n := range s.Failures {
+			arm.Answers[string(kind)] = n
+		}
+		out.Arms = append(out.Arms, arm)
+	}
+	return out
 }

@@ -25,7 +25,8 @@ type Cluster struct {
 	Kubeconfig string
 
 	docker   docker
-	network  bool // the creation made Docker's kind network
+	nodes    []string // containers of a given cluster's nodes on this machine
+	network  bool     // the creation made Docker's kind network
 	creation *creation
 	progress func(string)
 
@@ -75,13 +76,15 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	return c, nil
 }
 
-// Use takes a cluster that exists: a context of a kubeconfig file. An empty
-// context means the file's current one; the file must be named, because taking
-// whatever the environment points to has installed things into production
-// before. The API server must answer within 10 s. Delete does nothing to it.
-func Use(ctx context.Context, kubeconfig, contextName string) (*Cluster, error) {
-	if kubeconfig == "" {
-		return nil, errors.New("no kubeconfig file was named")
+// Use takes a cluster that exists: a named context of a kubeconfig file. There
+// is no default for either, because taking whatever the environment points to
+// has installed things into production before. The API server must answer
+// within 10 s. Delete does nothing to it. env is that of the docker tool, which
+// is asked whether the cluster is one of kind's on this machine: then images
+// can be loaded into its nodes.
+func Use(ctx context.Context, kubeconfig, contextName string, env []string) (*Cluster, error) {
+	if kubeconfig == "" || contextName == "" {
+		return nil, errors.New("name the kubeconfig file and the context in it")
 	}
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
@@ -90,14 +93,7 @@ func Use(ctx context.Context, kubeconfig, contextName string) (*Cluster, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read context %q of %s: %w", contextName, kubeconfig, err)
 	}
-	if contextName == "" {
-		raw, err := loader.RawConfig()
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", kubeconfig, err)
-		}
-		contextName = raw.CurrentContext
-	}
-	c := &Cluster{Name: contextName, Kubeconfig: kubeconfig, progress: serialised(nil)}
+	c := &Cluster{Name: contextName, Kubeconfig: kubeconfig, docker: docker{env}, progress: serialised(nil)}
 	if err := c.connect(config); err != nil {
 		return nil, err
 	}
@@ -106,6 +102,7 @@ func Use(ctx context.Context, kubeconfig, contextName string) (*Cluster, error) 
 	if err := c.answers(ctx); err != nil {
 		return nil, fmt.Errorf("context %q of %s at %s does not answer: %w", contextName, kubeconfig, config.Host, err)
 	}
+	c.nodes = c.docker.kindNodes(ctx, config.Host)
 	return c, nil
 }
 

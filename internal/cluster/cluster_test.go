@@ -252,7 +252,7 @@ func TestUsageOf(t *testing.T) {
 }
 
 func TestUseNamesWhatIsWrong(t *testing.T) {
-	if _, err := Use(t.Context(), "", ""); err == nil || !strings.Contains(err.Error(), "kubeconfig") {
+	if _, err := Use(t.Context(), "", "a", nil); err == nil || !strings.Contains(err.Error(), "kubeconfig") {
 		t.Errorf("no file: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "config")
@@ -260,10 +260,13 @@ func TestUseNamesWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Use(t.Context(), path, "b"); err == nil || !strings.Contains(err.Error(), `"b"`) {
+	if _, err := Use(t.Context(), path, "", nil); err == nil || !strings.Contains(err.Error(), "name the") {
+		t.Errorf("the current context was taken: %v", err)
+	}
+	if _, err := Use(t.Context(), path, "b", nil); err == nil || !strings.Contains(err.Error(), `"b"`) {
 		t.Errorf("unknown context: %v", err)
 	}
-	if _, err := Use(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "does not answer") {
+	if _, err := Use(t.Context(), path, "a", nil); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("nobody listens: %v", err)
 	}
 }
@@ -287,8 +290,8 @@ esac`)
 
 func TestLoadImagesOnGivenCluster(t *testing.T) {
 	c := &Cluster{Name: "given"}
-	if err := c.LoadImages(t.Context(), strings.NewReader("")); !errors.Is(err, ErrGiven) {
-		t.Errorf("got %v, want ErrGiven", err)
+	if err := c.LoadImages(t.Context(), strings.NewReader("")); !errors.Is(err, ErrElsewhere) {
+		t.Errorf("got %v, want ErrElsewhere", err)
 	}
 	if err := c.Delete(t.Context()); err != nil {
 		t.Errorf("deleting a given cluster must do nothing: %v", err)

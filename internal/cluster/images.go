@@ -1,28 +1,60 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// ErrGiven is wrapped by errors of what can be done to owned clusters only.
-var ErrGiven = errors.New("not possible on a cluster that reprise did not make")
+// ErrElsewhere is wrapped by errors of what can be done only to clusters whose
+// nodes are containers of this machine.
+var ErrElsewhere = errors.New("the cluster's nodes are not on this machine")
 
-// LoadImages streams a docker-archive (docker save) or OCI tar into the node.
+// TakesImages reports whether images can be loaded into the cluster's nodes:
+// one that reprise made, or a given one of kind's on this machine.
+func (c *Cluster) TakesImages() bool { return c.Owned || len(c.nodes) > 0 }
+
+// containers are those of the nodes.
+func (c *Cluster) containers() []string {
+	if c.Owned {
+		return []string{c.node()}
+	}
+	return c.nodes
+}
+
+// LoadImages streams a docker-archive (docker save) or OCI tar into all nodes.
 // It waits for the node's container engine, not for Kubernetes, so it may be
-// called while the cluster is being made. On a given cluster it fails with
-// [ErrGiven]: images must come from a registry there.
+// called while the cluster is being made. On a cluster that does not take images
+// it fails with [ErrElsewhere]: they must come from a registry there.
 func (c *Cluster) LoadImages(ctx context.Context, archive io.Reader) error {
 	if err := c.engine(ctx); err != nil {
 		return err
 	}
-	err := c.docker.pipe(ctx, archive, io.Discard, "exec", "--interactive", c.node(),
-		"ctr", "--namespace=k8s.io", "images", "import", "--digests", "--snapshotter=overlayfs", "-")
-	return wrap(err, "load images into the node")
+	group, ctx := errgroup.WithContext(ctx)
+	var nodes []io.Writer
+	var ends []*io.PipeWriter
+	for _, node := range c.containers() {
+		r, w := io.Pipe()
+		nodes, ends = append(nodes, w), append(ends, w)
+		group.Go(func() error {
+			err := c.docker.pipe(ctx, r, io.Discard, "exec", "--interactive", node,
+				"ctr", "--namespace=k8s.io", "images", "import", "--digests", "--snapshotter=overlayfs", "-")
+			r.CloseWithError(errors.New("the node stopped reading"))
+			return wrap(err, "load images into node "+node)
+		})
+	}
+	_, err := io.Copy(io.MultiWriter(nodes...), archive)
+	for _, w := range ends {
+		w.CloseWithError(err) // a nil error is the end of the stream
+	}
+	// What a node says tells more than that it stopped reading.
+	return cmp.Or(group.Wait(), wrap(err, "load images"))
 }
 
 // LoadDockerImages copies images of the local Docker daemon into the node, all
@@ -76,8 +108,11 @@ func lacksPlatform(err error) bool {
 
 // engine waits until the node's container engine answers.
 func (c *Cluster) engine(ctx context.Context) error {
+	if !c.TakesImages() {
+		return fmt.Errorf("load images: %w", ErrElsewhere)
+	}
 	if !c.Owned {
-		return fmt.Errorf("load images: %w", ErrGiven)
+		return nil
 	}
 	select {
 	case <-c.creation.node:

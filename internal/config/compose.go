@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/cluster"
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/deploy"
 	"github.com/reprise-ci/reprise/internal/mock"
@@ -116,6 +117,12 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	if err != nil {
 		return pipeline.Options{}, c.Mistake("redact", "%v", err)
 	}
+	var stages []replay.Stage
+	if c.Latency.Load != "" {
+		if stages, err = replay.ParseStages(c.Latency.Load); err != nil {
+			return pipeline.Options{}, c.Mistake("latency.load", "%v", err)
+		}
+	}
 	o := pipeline.Options{
 		Redactor: redactor,
 		Snapshot: c.Snapshot, Dir: at.Dir, BaseRef: c.BaseRef, TempDir: at.TempDir, LogDir: filepath.Join(c.OutputDir, "logs"),
@@ -125,7 +132,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 		Transform:  rewriting, Mock: standIn, Analysis: judging,
 		Latency: pipeline.Latency{
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
-			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs,
+			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: stages,
 		},
 		CallsFile: filepath.Join(c.OutputDir, CallsFile),
 		Seed:      c.Seed, Keep: pipeline.Keep(c.Keep), Environ: at.Environ, Now: at.Now,
@@ -136,6 +143,17 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 		return o, nil
 	}
 	o.Cluster = c.clusterOptions()
+	if c.Target != TargetKubernetes {
+		return o, nil
+	}
+	o.Cluster.Given = &pipeline.Given{
+		Kubeconfig: c.Kubeconfig, Context: c.Context, Namespace: c.Namespace, AgentImage: c.AgentImage, CopySecrets: c.CopySecrets,
+	}
+	if c.Kubeconfig == "" {
+		if o.Cluster.Given.Kubeconfig, err = cluster.KubeconfigPath(at.Getenv); err != nil {
+			return pipeline.Options{}, c.Mistake("kubeconfig", "%v", err)
+		}
+	}
 	return o, nil
 }
 
@@ -221,16 +239,16 @@ func (c *Config) analysisOptions(router *traffic.Router) (analysis.Options, erro
 	return opts, nil
 }
 
-// clusterOptions are those of the target kind.
+// clusterOptions are those of both kinds of clusters.
 func (c *Config) clusterOptions() *pipeline.ClusterOptions {
 	image := c.Build.Image
 	return &pipeline.ClusterOptions{
-		NodeImage: c.NodeImage,
+		NodeImage: c.NodeImage, Workers: c.Replay.Workers,
 		Chart: deploy.Options{
 			Chart: c.Chart, Values: c.Values, Set: c.Set, Service: c.ChartService, ReadyTimeout: time.Duration(c.Process.ReadyTimeout),
 		},
 		Image: pipeline.Image{
-			Context: image.Context, Dockerfile: image.Dockerfile, RepositoryValue: image.RepositoryValue, TagValue: image.TagValue,
+			Context: image.Context, Base: image.Base, Head: image.Head, Dockerfile: image.Dockerfile, RepositoryValue: image.RepositoryValue, TagValue: image.TagValue,
 		},
 	}
 }

@@ -23,7 +23,7 @@ const CallsFile = "calls.rpk"
 type Config struct {
 	Service  string   `yaml:"service" doc:"name of the service in reports; the name of the snapshot if empty"`
 	Snapshot string   `yaml:"snapshot" doc:"directory or .rpk file of the recorded traffic; the only one under snapshots/ if empty"`
-	Target   string   `yaml:"target" doc:"where the versions run: kind (an own cluster) or process (local processes)"`
+	Target   string   `yaml:"target" doc:"where the versions run: kind (an own cluster), kubernetes (a given one) or process (local processes)"`
 	BaseRef  string   `yaml:"base-ref" doc:"branch, tag or commit that the change will be merged into; the pull request's base or the default branch if empty"`
 	FailOn   []string `yaml:"fail-on" doc:"what makes the check fail: response, outbound, crash, latency, resource, inconclusive, assisted, never"`
 	Routes   []string `yaml:"routes" doc:"path templates such as /v1/shops/{shop}, for paths whose variable parts do not look like ids"`
@@ -35,6 +35,12 @@ type Config struct {
 	Values       []string `yaml:"values" doc:"Helm values files"`
 	Set          []string `yaml:"set" doc:"Helm values, as in helm install --set"`
 	NodeImage    string   `yaml:"node-image" doc:"node image of the kind cluster; kind's own if empty"`
+
+	Kubeconfig  string   `yaml:"kubeconfig" doc:"file with the context of target kubernetes; that of KUBECONFIG, or ~/.kube/config, if empty"`
+	Context     string   `yaml:"context" doc:"context of target kubernetes; it must be named, the current one is never taken"`
+	Namespace   string   `yaml:"namespace" doc:"what the names of the run's own namespaces begin with on target kubernetes"`
+	AgentImage  string   `yaml:"agent-image" doc:"image of reprise for its pods, made by reprise agent-image; made of the running command and loaded where nodes are on this machine if empty"`
+	CopySecrets []string `yaml:"copy-secrets" doc:"Secrets of the given cluster, namespace/name, that are copied into the run's namespaces, such as credentials of a registry"`
 
 	Build   Build   `yaml:"build"`
 	Process Process `yaml:"process"`
@@ -67,6 +73,8 @@ type Build struct {
 // Image says how the container image is made and how the chart is told of it.
 type Image struct {
 	Context         string `yaml:"context" doc:"context of docker build, relative to build.dir; no image is built if empty"`
+	Base            string `yaml:"base" doc:"image of base that is built already, such as registry.example.com/shop:{{.SHA}}; nothing is built then"`
+	Head            string `yaml:"head" doc:"image of head that is built already; {{.SHA}} is the commit, {{.Short}} its first 12 digits"`
 	Dockerfile      string `yaml:"dockerfile" doc:"Dockerfile, relative to the context"`
 	RepositoryValue string `yaml:"repository-value" doc:"key of the chart's values that takes the image's repository"`
 	TagValue        string `yaml:"tag-value" doc:"key of the chart's values that takes the image's tag"`
@@ -86,6 +94,7 @@ type Replay struct {
 	Concurrency int      `yaml:"concurrency" doc:"sessions replayed at once in the correctness passes"`
 	Timeout     Duration `yaml:"timeout" doc:"longest time for one answer"`
 	Middleware  string   `yaml:"middleware" doc:"shell line of a program that changes requests by GoReplay's protocol, on target process and in reprise replay"`
+	Workers     int      `yaml:"workers" doc:"pods that send the load of latency.load, on a cluster; each has its share of the sessions"`
 	// What follows is explained in docs/replay.md.
 	JWT     []JWT                  `yaml:"jwt"`
 	Headers []transform.HeaderRule `yaml:"headers"`
@@ -115,11 +124,12 @@ type JWT struct {
 
 // Latency says how long and how finely to measure.
 type Latency struct {
-	Off       bool     `yaml:"off" doc:"do not measure latency"`
+	Off       bool     `yaml:"off" doc:"do not measure latency in paired rounds"`
 	Budget    Duration `yaml:"budget" doc:"longest time spent on measuring, warm-up included"`
 	MinRounds int      `yaml:"min-rounds" doc:"rounds before measuring may stop early"`
 	MaxRounds int      `yaml:"max-rounds" doc:"rounds after which measuring stops"`
 	Pairs     int      `yaml:"pairs" doc:"pairs of requests of each endpoint in one round"`
+	Load      string   `yaml:"load" doc:"open load for base and head at the same time, as stages of requests a second: 0..500:30s,500:1m; none if empty"`
 }
 
 // Mock says how the stand-in of the dependencies answers.
@@ -156,14 +166,16 @@ type Ignore struct {
 
 // Targets.
 const (
-	TargetKind    = "kind"
-	TargetProcess = "process"
+	TargetKind       = "kind"
+	TargetKubernetes = "kubernetes"
+	TargetProcess    = "process"
 )
 
 // Default returns the configuration that an empty file means.
 func Default() *Config {
 	return &Config{
 		Target:    TargetKind,
+		Namespace: "reprise",
 		FailOn:    []string{"response", "outbound", "crash"},
 		Timeout:   Duration(15 * time.Minute),
 		OutputDir: "out/reprise",
@@ -171,7 +183,7 @@ func Default() *Config {
 		Comment:   "auto",
 		Build:     Build{Dir: ".", Image: Image{Dockerfile: "Dockerfile", RepositoryValue: "image.repository", TagValue: "image.tag"}},
 		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
-		Replay:    Replay{Concurrency: 1, Timeout: Duration(10 * time.Second)},
+		Replay:    Replay{Concurrency: 1, Workers: 1, Timeout: Duration(10 * time.Second)},
 		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 20, Pairs: 100},
 		Mock:      Mock{Latency: "none", Repeat: "auto", FuzzyScore: 0.9, FuzzyMargin: 0.1},
 	}

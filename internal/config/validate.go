@@ -12,7 +12,7 @@ import (
 
 // choices are the keys that take one word, or several, of a few.
 var choices = map[string][]string{
-	"target":       {TargetKind, TargetProcess},
+	"target":       {TargetKind, TargetKubernetes, TargetProcess},
 	"fail-on":      {"response", "outbound", "crash", "latency", "resource", "inconclusive", "assisted", "never"},
 	"keep":         {"never", "on-failure", "always"},
 	"comment":      {"auto", "always", "on-failure", "never"},
@@ -63,6 +63,7 @@ func (c *Config) Validate() error {
 	}{
 		{"timeout", int64(c.Timeout), 1},
 		{"replay.concurrency", int64(c.Replay.Concurrency), 1},
+		{"replay.workers", int64(c.Replay.Workers), 1},
 		{"replay.timeout", int64(c.Replay.Timeout), 1},
 		{"process.ready-timeout", int64(c.Process.ReadyTimeout), 1},
 		{"latency.budget", int64(c.Latency.Budget), 1},
@@ -83,6 +84,7 @@ func (c *Config) Validate() error {
 	if c.Target != TargetProcess && c.Chart == "" {
 		wrong("chart", "missing; target %s needs the service's Helm chart (or use target process)", c.Target)
 	}
+	c.validateGiven(wrong)
 	oneKey := func(rule string, keys ...string) {
 		if given := len(slices.DeleteFunc(keys, func(key string) bool { return key == "" })); given != 1 {
 			wrong(rule, "give exactly one of key, key-env and key-file")

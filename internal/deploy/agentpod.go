@@ -26,6 +26,8 @@ type Agent struct {
 	Env        map[string]string
 	Secret     map[string]string
 	AddressEnv string
+	// PullSecrets name Secrets of the namespace with credentials of registries.
+	PullSecrets []string
 }
 
 // Pod is an agent's pod that runs.
@@ -35,8 +37,8 @@ type Pod struct {
 	Address   string // its IP address
 }
 
-// agentTimeout bounds the start of an agent, whose image is on the node.
-const agentTimeout = time.Minute
+// agentTimeout bounds the start of an agent, the pull of its image included.
+const agentTimeout = 2 * time.Minute
 
 // StartAgent makes the pod of an agent and waits until it runs and has an
 // address; its API may need some milliseconds more. It fails with a
@@ -132,6 +134,10 @@ func (a Agent) pod() *corev1.Pod {
 	if a.AddressEnv != "" {
 		env = append(env, corev1.EnvVar{Name: a.AddressEnv, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}})
 	}
+	var pull []corev1.LocalObjectReference
+	for _, name := range a.PullSecrets {
+		pull = append(pull, corev1.LocalObjectReference{Name: name})
+	}
 	yes, no, user, grace := true, false, int64(65532), int64(1)
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: a.Name, Namespace: a.Namespace, Labels: map[string]string{agentLabel: a.Name}},
@@ -140,6 +146,7 @@ func (a Agent) pod() *corev1.Pod {
 			AutomountServiceAccountToken:  &no,
 			EnableServiceLinks:            &no,
 			TerminationGracePeriodSeconds: &grace,
+			ImagePullSecrets:              pull,
 			SecurityContext: &corev1.PodSecurityContext{
 				RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},

@@ -45,13 +45,18 @@ func (e *NotReadyError) Error() string {
 	return text
 }
 
+// NoImage reports whether it is an image that cannot be had.
+func (e *NotReadyError) NoImage() bool { return noImage[e.Reason] }
+
+// noImage are the reasons that speak of an image.
+var noImage = map[string]bool{
+	"ErrImageNeverPull": true, "InvalidImageName": true, "ErrImagePull": true, "ImagePullBackOff": true,
+	"ImageInspectError": true, "RegistryUnavailable": true,
+}
+
 // The reasons that no waiting mends.
 var (
-	hopelessAtOnce = map[string]bool{
-		"ErrImageNeverPull": true, "InvalidImageName": true, "CreateContainerConfigError": true,
-		"CreateContainerError": true, "RunContainerError": true, "ErrImagePull": true, "ImagePullBackOff": true,
-		"ImageInspectError": true, "RegistryUnavailable": true,
-	}
+	hopelessAtOnce = map[string]bool{"CreateContainerConfigError": true, "CreateContainerError": true, "RunContainerError": true}
 	// schedulingPatience is for a node that is about to lose a taint.
 	schedulingPatience = 5 * time.Second
 )
@@ -78,7 +83,7 @@ func diagnose(p *corev1.Pod, now time.Time, siblings bool) *NotReadyError {
 		switch {
 		case waiting == nil:
 			continue
-		case hopelessAtOnce[waiting.Reason]:
+		case hopelessAtOnce[waiting.Reason], noImage[waiting.Reason]:
 			stuck.Reason, stuck.Message = waiting.Reason, oneLineOf(waiting.Message)
 			return stuck
 		case waiting.Reason == "CrashLoopBackOff" && (!siblings || s.RestartCount >= 3):

@@ -61,6 +61,10 @@ func (e *editor) keep(o object) bool {
 			e.note("%s left out: the cluster does not know %s", o, o.string("apiVersion"))
 			return false
 		}
+		if !namespaced && !e.arm.Owned {
+			e.note("%s left out: it belongs to the whole cluster, which others use too", o)
+			return false
+		}
 		e.home(o, namespaced)
 	}
 	switch o.kind() {
@@ -147,6 +151,13 @@ func (e *editor) pod(o object, spec map[string]any) {
 	}
 	if e.arm.Owned {
 		e.placement(o, spec)
+	}
+	if len(e.arm.PullSecrets) > 0 {
+		list, _ := spec["imagePullSecrets"].([]any)
+		for _, name := range e.arm.PullSecrets {
+			list = append(list, map[string]any{"name": name})
+		}
+		spec["imagePullSecrets"] = list
 	}
 	for _, c := range containers(spec) {
 		e.container(o, c)

@@ -34,8 +34,12 @@ type Arm struct {
 	// Env is added to every container, over that of the options.
 	Env map[string]string
 	// Owned says that the cluster is ours alone and has one node, so that wishes
-	// about placement and requests of resources are dropped.
+	// about placement and requests of resources are dropped. On any other cluster
+	// objects outside of the namespace are left out.
 	Owned bool
+	// PullSecrets name Secrets of the namespace that hold credentials of
+	// registries, for all pods.
+	PullSecrets []string
 }
 
 func (a Arm) searches() []string {
@@ -95,6 +99,7 @@ func (c *Chart) Install(ctx context.Context, kube *Kube, arm Arm) (*Release, err
 	install.DisableOpenAPIValidation = true
 	// Objects of the whole cluster are shared by the arms; the last one wins.
 	install.TakeOwnership = true
+	install.SkipCRDs = !arm.Owned
 	if _, err := install.RunWithContext(ctx, chart, vals); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

@@ -86,21 +86,6 @@ func (k *Kube) Namespace(ctx context.Context, name, run string) error {
 	}
 }
 
-// RemoveNamespaces deletes the namespaces of a run, on a cluster that stays, and
-// returns once they are being removed.
-func (k *Kube) RemoveNamespaces(ctx context.Context, run string) error {
-	list, err := k.api.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: Label + "=" + run})
-	if err != nil {
-		return fmt.Errorf("find the namespaces of run %s: %w", run, err)
-	}
-	for _, ns := range list.Items {
-		if err := k.api.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("remove namespace %s: %w", ns.Name, err)
-		}
-	}
-	return nil
-}
-
 // DenyEgress lets the pods of a namespace reach only each other, and its agents
 // the cluster's DNS besides. It is the second wall on a cluster whose DNS and
 // network are not ours to change; a cluster whose network enforces no policies

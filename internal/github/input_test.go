@@ -35,7 +35,7 @@ func TestReadInputsSaysAllMistakes(t *testing.T) {
 		`input latency-max-rounds: "-1" is not a whole number, as in 12`,
 		`input service: has more than one line; give one value`,
 		`input snapshot: holds a control character; remove it`,
-		`input target: "Kind" is not one of kind, process; did you mean "kind"?`,
+		`input target: "Kind" is not one of kind, kubernetes, process; did you mean "kind"?`,
 		`input timeout: "15" is not a duration, as in 90s or 15m`,
 	}
 	if err == nil {

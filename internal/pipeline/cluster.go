@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -18,26 +17,23 @@ import (
 	"github.com/reprise-ci/reprise/internal/deploy"
 	"github.com/reprise-ci/reprise/internal/process"
 	"github.com/reprise-ci/reprise/internal/replay"
-	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// replayNamespace is where the replayer's pod runs. The arms have a namespace
-// each, of their own name.
-const replayNamespace = "reprise"
-
-// onCluster is the target "kind": every arm is a Helm release in a namespace of
-// its own, and mock and replay are pods.
+// onCluster is the targets "kind" and "kubernetes": every arm is a Helm release
+// in a namespace of its own, and mock and replay are pods.
 type onCluster struct {
 	r       *run
 	o       *ClusterOptions
 	cluster *cluster.Cluster
 	making  chan struct{} // closed once cluster is set
+	name    string        // of the run on a given cluster
 	token   string
 
 	kube     *deploy.Kube
 	dns      cluster.DNS
-	agent    *agent.Image
+	agent    string // the image of reprise
 	replayer *agent.Replayer
+	crew     *agent.Workers // nil when nothing is shared out
 
 	mu   sync.Mutex
 	arms map[Arm]*podArm
@@ -48,6 +44,7 @@ type podArm struct {
 	mock     *agent.Mock    // its control API, by port forwarding
 	control  agent.Endpoint // the same, as the replayer's pod reaches it
 	pod      deploy.Pod     // the mock's
+	pull     []string       // Secrets with credentials of registries
 	release  *deploy.Release
 	endpoint deploy.Endpoint
 	startup  time.Duration
@@ -62,6 +59,9 @@ func (c *onCluster) check(ctx context.Context) error {
 	const stage = "check the target"
 	if _, err := c.chart(Head, c.r.options.Dir); err != nil {
 		return badInput(stage, err)
+	}
+	if c.o.Given != nil {
+		return c.checkGiven(ctx)
 	}
 	machine, err := cluster.Preflight(ctx, c.r.options.Environ)
 	if err != nil {
@@ -81,8 +81,12 @@ func (c *onCluster) chart(arm Arm, project string) (*deploy.Chart, error) {
 	for _, file := range c.o.Chart.Values {
 		opts.Values = append(opts.Values, within(project, file))
 	}
-	if c.o.Image.Context != "" {
-		repository, tag := c.image(arm)
+	ref, err := c.ref(arm)
+	if err != nil {
+		return nil, err
+	}
+	if ref != "" {
+		repository, tag := splitRef(ref)
 		opts.SetString = append(opts.SetString[:len(opts.SetString):len(opts.SetString)],
 			c.o.Image.RepositoryValue+"="+repository, c.o.Image.TagValue+"="+tag)
 	}
@@ -97,163 +101,141 @@ func within(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
-// image names the image of an arm. Control runs what base built.
-func (c *onCluster) image(arm Arm) (repository, tag string) {
+// ref names the image of an arm, "" when the chart alone knows it. Control runs
+// what base runs.
+func (c *onCluster) ref(arm Arm) (string, error) {
 	if arm == Control {
 		arm = Base
 	}
-	return "reprise.dev/service-" + string(arm), "run-" + filepath.Base(c.r.dir.Path())[len("reprise-"):]
+	if c.o.Image.Base != "" {
+		return c.prebuilt(arm)
+	}
+	if c.o.Image.Context == "" {
+		return "", nil
+	}
+	return "reprise.dev/service-" + string(arm) + ":run-" + filepath.Base(c.r.dir.Path())[len("reprise-"):], nil
 }
 
-func (c *onCluster) ref(arm Arm) string {
-	repository, tag := c.image(arm)
-	return repository + ":" + tag
+// run names the run where things of several runs can be.
+func (c *onCluster) run() string {
+	if c.o.Given != nil {
+		return c.name
+	}
+	return c.cluster.Name
 }
 
-// start makes the cluster and, as soon as its parts answer, the pods of reprise
-// itself.
+// replaying stands for the replayer where namespaces are named: it has one of
+// its own.
+const replaying Arm = "reprise"
+
+// namespace names the namespace of an arm: its own name on a cluster of the
+// run's own, and a unique one elsewhere.
+func (c *onCluster) namespace(arm Arm) string {
+	switch {
+	case c.o.Given == nil:
+		return string(arm)
+	case arm == replaying:
+		return c.o.Given.Namespace + "-" + c.name
+	}
+	return c.o.Given.Namespace + "-" + c.name + "-" + string(arm)
+}
+
+// start makes the cluster, or takes the given one, and as soon as its parts
+// answer, starts the pods of reprise itself.
 func (c *onCluster) start(ctx context.Context) error {
-	executable, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find the running executable: %w", err)
+	if c.o.Given == nil {
+		if err := c.makeCluster(ctx); err != nil {
+			return err
+		}
 	}
-	if c.agent, err = agent.NewImage(executable); err != nil {
-		return err
-	}
-	c.cluster, err = cluster.Start(ctx, cluster.Options{
-		NodeImage: c.o.NodeImage, KubeconfigDir: c.r.dir.Path(), LogsDir: filepath.Join(c.r.options.LogDir, "kind"),
-		Env: c.r.options.Environ, Progress: func(s string) { c.r.progress.Note("cluster: %s", s) },
-	})
-	if err != nil {
-		return err
-	}
-	made := c.cluster
-	c.r.atOnce(made.Delete)
 	close(c.making)
-	if err := together(ctx, func(ctx context.Context) error {
-		archive := c.agent.Archive()
-		defer archive.Close()
-		return made.LoadImages(ctx, archive)
-	}, made.Ready); err != nil {
+	if err := together(ctx, c.loadAgent, func(ctx context.Context) error {
+		if c.o.Given != nil {
+			return nil
+		}
+		return c.cluster.Ready(ctx)
+	}); err != nil {
 		return err
 	}
-	rest, err := made.REST()
-	if err != nil {
+	var err error
+	if c.kube, err = connect(c.cluster); err != nil {
 		return err
 	}
-	if c.kube, err = deploy.Connect(rest); err != nil {
-		return err
+	if c.o.Given != nil {
+		if err := c.noteNamespaces(); err != nil {
+			return err
+		}
 	}
-	if c.dns, err = made.FindDNS(ctx); err != nil {
+	if c.dns, err = c.cluster.FindDNS(ctx); err != nil {
 		return err
 	}
 	// The mocks start while the cluster's DNS comes up, which their pods do
 	// without and the service's do not.
-	steps := []step{c.startReplayer, made.DNSReady}
+	steps := []step{c.startReplayer, c.cluster.DNSReady}
 	for _, arm := range arms {
 		steps = append(steps, func(ctx context.Context) error { return c.startMock(ctx, arm) })
 	}
 	return together(ctx, steps...)
 }
 
-// startAgent makes a namespace and the pod of an agent in it, and returns
-// where its control API answers here.
-func (c *onCluster) startAgent(ctx context.Context, namespace, role string) (deploy.Pod, agent.Endpoint, error) {
-	if err := c.kube.Namespace(ctx, namespace, c.cluster.Name); err != nil {
-		return deploy.Pod{}, agent.Endpoint{}, err
-	}
-	pod, err := c.kube.StartAgent(ctx, deploy.Agent{
-		Namespace: namespace, Name: "reprise-" + role, Image: c.agent.Ref, Args: []string{"agent", role},
-		Secret: map[string]string{agent.EnvToken: c.token}, AddressEnv: agent.EnvAddress,
+func (c *onCluster) makeCluster(ctx context.Context) error {
+	made, err := cluster.Start(ctx, cluster.Options{
+		NodeImage: c.o.NodeImage, KubeconfigDir: c.r.dir.Path(), LogsDir: filepath.Join(c.r.options.LogDir, "kind"),
+		Env: c.r.options.Environ, Progress: func(s string) { c.r.progress.Note("cluster: %s", s) },
 	})
 	if err != nil {
-		return pod, agent.Endpoint{}, err
+		return err
 	}
-	at, err := c.reach(ctx, pod)
-	return pod, at, err
+	c.cluster = made
+	c.r.atOnce(made.Delete)
+	return nil
 }
 
-// reach forwards a port to an agent and waits until it answers.
-func (c *onCluster) reach(ctx context.Context, pod deploy.Pod) (agent.Endpoint, error) {
-	forwarding, err := c.cluster.Forward(context.WithoutCancel(ctx), pod.Namespace, pod.Name, agent.ControlPort)
+// loadAgent makes the image of reprise and loads it into the nodes, unless one
+// is named.
+func (c *onCluster) loadAgent(ctx context.Context) error {
+	if c.o.Given != nil && c.o.Given.AgentImage != "" {
+		c.agent = c.o.Given.AgentImage
+		return nil
+	}
+	executable, err := os.Executable()
 	if err != nil {
-		return agent.Endpoint{}, err
+		return fmt.Errorf("find the running executable: %w", err)
 	}
-	c.r.later(func(context.Context) error { forwarding.Close(); return nil })
-	at := agent.Endpoint{Addr: forwarding.Addr, Token: c.token}
-	ctx, cancel := context.WithTimeout(ctx, agentTime)
-	defer cancel()
-	return at, agent.Healthy(ctx, at)
-}
-
-// agentTime is how long an agent may take to answer once its pod runs.
-const agentTime = time.Minute
-
-func (c *onCluster) startReplayer(ctx context.Context) error {
-	_, at, err := c.startAgent(ctx, replayNamespace, agent.RoleReplay)
+	image, err := agent.NewImage(executable)
 	if err != nil {
 		return err
 	}
-	c.replayer = agent.NewReplayer(at)
-	o := c.r.options
-	_, err = c.replayer.Load(ctx, agent.ReplaySettings{
-		Concurrency: o.Replay.Concurrency, Timeout: o.Replay.Timeout, MaxBody: o.Replay.MaxBody, KeepHost: o.Replay.KeepHost, HTTP2: o.Replay.HTTP2,
-		Routes: o.Replay.Router.Templates(), Transform: o.Transform,
-	}, agent.List(inboundOf(c.r.recorded)))
-	return err
+	c.agent = image.Ref
+	archive := image.Archive()
+	defer archive.Close()
+	return c.cluster.LoadImages(ctx, archive)
 }
 
-func (c *onCluster) startMock(ctx context.Context, arm Arm) error {
-	pod, at, err := c.startAgent(ctx, string(arm), agent.RoleMock)
-	if err != nil {
-		return err
+// makeNamespace makes the namespace of an arm and returns the names of the
+// Secrets in it that hold credentials of registries.
+func (c *onCluster) makeNamespace(ctx context.Context, arm Arm) (pull []string, err error) {
+	name := c.namespace(arm)
+	if err := c.kube.Namespace(ctx, name, c.run()); err != nil {
+		return nil, err
 	}
-	key, err := c.r.authority.KeyPEM()
-	if err != nil {
-		return err
+	if c.o.Given == nil {
+		return nil, nil
 	}
-	o := c.r.options.Mock
-	// The client outlives this step; its calls end with their own.
-	standIn := agent.NewMock(context.WithoutCancel(ctx), at)
-	_, err = standIn.Load(agent.MockSettings{
-		Arm: string(arm), Headers: o.Headers, Repeat: o.Repeat, Fuzzy: o.Fuzzy, Rules: o.Rules, Latency: o.Latency, MaxBody: o.MaxBody, MaxJournal: o.MaxJournal,
-		Routes: o.Routes.Templates(), CertPEM: c.r.authority.CertPEM(), KeyPEM: key, Ports: portsOf(c.r.recorded),
-		DNS: &agent.DNSSettings{Port: 53, ClusterSuffixes: []string{c.dns.Domain}, Upstream: c.dns.Address},
-	}, agent.List(c.r.recorded))
-	if err != nil {
-		return err
-	}
-	standIn.BeginPass(bootPass)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.arms[arm] = &podArm{
-		mock: standIn, pod: pod,
-		control: agent.Endpoint{Addr: pod.Address + ":" + strconv.Itoa(agent.ControlPort), Token: c.token},
-	}
-	return standIn.Err()
-}
-
-// portsOf lists the ports on which dependencies were called, and the two that
-// new ones are most likely called on.
-func portsOf(recorded []*traffic.Exchange) []int {
-	seen := map[int]bool{80: true, 443: true}
-	ports := []int{80, 443}
-	for _, x := range recorded {
-		if x.Direction != traffic.Outbound {
-			continue
-		}
-		_, text := traffic.SplitAuthority(x.Request.Authority)
-		if port, err := strconv.Atoi(text); err == nil && port > 0 && port < 1<<16 && port != agent.ControlPort && !seen[port] {
-			seen[port] = true
-			ports = append(ports, port)
+	if arm != replaying { // which has to reach the arms
+		if err := c.kube.DenyEgress(ctx, name); err != nil {
+			return nil, err
 		}
 	}
-	return ports
+	return c.kube.CopySecrets(ctx, name, c.o.Given.CopySecrets)
 }
 
 // build makes the image of a version and streams it into the node as soon as
 // there is one.
 func (c *onCluster) build(ctx context.Context, arm Arm, project string, log io.Writer) error {
+	if c.o.Image.Base != "" {
+		return nil
+	}
 	b := c.r.options.Build
 	if err := buildVersion(ctx, b, c.r.options.Environ, project, log); err != nil {
 		return err
@@ -261,8 +243,11 @@ func (c *onCluster) build(ctx context.Context, arm Arm, project string, log io.W
 	if c.o.Image.Context == "" {
 		return nil
 	}
-	ref := c.ref(arm)
-	err := cluster.BuildImage(ctx, process.BuildEnvironment(c.r.options.Environ), cluster.Build{
+	ref, err := c.ref(arm)
+	if err != nil {
+		return err
+	}
+	err = cluster.BuildImage(ctx, process.BuildEnvironment(c.r.options.Environ), cluster.Build{
 		Context: filepath.Join(project, b.Dir, c.o.Image.Context), Dockerfile: c.o.Image.Dockerfile, Ref: ref,
 	}, log)
 	var failed *command.Error
@@ -288,17 +273,31 @@ func (c *onCluster) deploy(ctx context.Context, arm Arm, project string) error {
 	}
 	a := c.arm(arm)
 	var loaded []string
+	ref, err := c.ref(arm)
+	if err != nil {
+		return err
+	}
 	if c.o.Image.Context != "" {
-		loaded = []string{c.ref(arm)}
+		loaded = []string{ref}
 	}
 	begun := c.r.options.Now()
 	a.release, err = chart.Install(ctx, c.kube, deploy.Arm{
-		Namespace: string(arm), Nameserver: a.pod.Address, Domain: c.dns.Domain, CA: c.r.authority.CertPEM(), Loaded: loaded, Owned: true,
+		Namespace: c.namespace(arm), Nameserver: a.pod.Address, Domain: c.dns.Domain, CA: c.r.authority.CertPEM(), Loaded: loaded,
+		Owned: c.cluster.Owned, PullSecrets: a.pull,
 	})
 	if err != nil {
 		return err
 	}
 	err = a.release.WaitReady(ctx)
+	if c.o.Image.Base != "" {
+		key := "build.image.base"
+		if arm == Head {
+			key = "build.image.head"
+		}
+		if missing := noImage("deploy "+string(arm), key, ref, "push it before the run, and name the registry's credentials with copy-secrets", err); missing != nil {
+			return missing
+		}
+	}
 	var stuck *deploy.NotReadyError
 	if errors.As(err, &stuck) {
 		return &serviceError{reason: err.Error(), log: joinLines(stuck.Log), err: err}
@@ -351,6 +350,9 @@ func (c *onCluster) pass(ctx context.Context, arm Arm, p passPlan, emit func(obs
 	if err := a.mock.Err(); err != nil {
 		return err
 	}
+	if c.crew != nil && p.concurrency >= c.o.Workers && c.o.Workers > 1 && p.faults == nil {
+		return c.passByWorkers(ctx, arm, p.number, emit)
+	}
 	return c.replayer.PassWith(ctx, c.to(arm), p.number, p.concurrency, emit)
 }
 
@@ -380,7 +382,7 @@ func (c *onCluster) died(ctx context.Context, arm Arm) (reason, log string, yes 
 
 func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, error) {
 	a := c.arm(arm)
-	used, err := c.cluster.PodUsage(ctx, string(arm), a.endpoint.Pod)
+	used, err := c.cluster.PodUsage(ctx, c.namespace(arm), a.endpoint.Pod)
 	if err != nil {
 		return analysis.Resource{}, err
 	}
@@ -392,8 +394,10 @@ func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, 
 		out.Unavailable = fmt.Sprintf("the kubelet last looked %.0f s before the end", age.Seconds())
 	}
 	if c.o.Image.Context != "" {
-		if size, err := cluster.ImageSize(ctx, c.r.options.Environ, c.ref(arm)); err == nil {
-			out.ImageBytes = size
+		if ref, err := c.ref(arm); err == nil {
+			if size, err := cluster.ImageSize(ctx, c.r.options.Environ, ref); err == nil {
+				out.ImageBytes = size
+			}
 		}
 	}
 	return out, nil
@@ -409,7 +413,7 @@ func (c *onCluster) saveLogs(ctx context.Context, dir string) {
 	ctx, cancel := context.WithTimeout(ctx, logTime)
 	defer cancel()
 	node := c.r.result.Verdict == analysis.Error
-	if err := c.cluster.Logs(ctx, dir, node, string(Base), string(Head), string(Control), replayNamespace); err != nil {
+	if err := c.cluster.Logs(ctx, dir, node, c.namespace(Base), c.namespace(Head), c.namespace(Control), c.namespace(replaying)); err != nil {
 		c.r.progress.Note("not all logs could be saved: %v", err)
 	}
 }

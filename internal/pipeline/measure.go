@@ -32,8 +32,7 @@ func (r *run) measure(ctx context.Context) error {
 		return nil
 	}
 	deadline := r.options.Now().Add(l.Budget)
-	pass := uint32(correctnessPass)
-	next := func() uint32 { pass++; return pass }
+	next := r.nextPass
 
 	cost, err := r.warmUp(ctx, next, r.options.Now().Add(l.Budget/warmShare))
 	if err != nil {

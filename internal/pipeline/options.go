@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/agent"
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/deploy"
 	"github.com/reprise-ci/reprise/internal/mock"
@@ -75,6 +76,9 @@ type Latency struct {
 	Budget               time.Duration // warm-up included
 	MinRounds, MaxRounds int
 	Pairs                int // of each endpoint in a round
+	// Load is an open load on base and head at the same time, beside the rounds;
+	// none if empty.
+	Load []replay.Stage
 }
 
 // Keep says what is left standing after a run.
@@ -132,6 +136,8 @@ type target interface {
 	calls(ctx context.Context, arm Arm, pass uint32) (journal, error)
 	// round measures one block of pairs of two arms.
 	round(ctx context.Context, a, b Arm, pass uint32, seed int64, opts replay.RoundOptions) (replay.Round, error)
+	// open sends a load to several arms at once.
+	open(ctx context.Context, on []Arm, load replay.Load, pass uint32) (*agent.Opened, error)
 	// died returns the reason and the log's end if the service of an arm has
 	// ended or restarted by itself.
 	died(ctx context.Context, arm Arm) (reason, log string, yes bool)
@@ -162,16 +168,22 @@ func (e *serviceError) Unwrap() error { return e.err }
 
 // ClusterOptions say how the arms run on Kubernetes.
 type ClusterOptions struct {
+	Given     *Given // nil for a kind cluster of the run's own
 	NodeImage string // kind's own default if empty
+	// Workers is how many pods send the load; 1 if zero.
+	Workers int
 	// Chart is looked up in each version: relative paths of the chart and of
 	// its values files lie below the project.
 	Chart deploy.Options
 	Image Image
 }
 
-// Image says how the service's image is made and how the chart is told of it.
+// Image says where the service's image comes from and how the chart is told of it.
 type Image struct {
-	Context    string // relative to the build's directory; no image is built if empty
+	Context string // relative to the build's directory; no image is built if empty
+	// Base and Head name images that are built already, with the commit to be
+	// filled in by ImageRef; both or none.
+	Base, Head string
 	Dockerfile string // relative to Context
 	// RepositoryValue and TagValue are keys of the chart's values.
 	RepositoryValue, TagValue string

@@ -64,6 +64,7 @@ type Outcome struct {
 	Notes []string
 	// Learned are the bindings that the requests were sent with.
 	Learned []transform.LearnedRule
+	Load    *Load // nil when none was asked for, or not reached
 }
 
 // Stage is one stage and how long it took. Stages overlap.
@@ -140,6 +141,8 @@ type run struct {
 	confirm   []analysis.Round // fresh ones, when the others show a change
 	chaos     []*chaosPass     // while dependencies went wrong
 	stopped   string           // why measuring ended
+	loaded    *Load
+	passes    uint32 // the number that was given out last
 	result    *analysis.Result
 	mu        sync.Mutex
 	stages    []Stage
@@ -189,6 +192,11 @@ func (r *run) do(ctx context.Context) error {
 	}
 	if err := r.stage("measure latency", r.measure)(ctx); err != nil {
 		return err
+	}
+	if len(r.options.Latency.Load) > 0 {
+		if err := r.stage("send the load", r.load)(ctx); err != nil {
+			return err
+		}
 	}
 	return r.stage("judge", r.judge)(ctx)
 }

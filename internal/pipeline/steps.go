@@ -253,6 +253,8 @@ func (r *run) outcome() *Outcome {
 	target := "kind"
 	if r.options.Process != nil {
 		target = "process"
+	} else if r.options.Cluster.Given != nil {
+		target = "kubernetes"
 	}
 	var learned []transform.LearnedRule
 	if r.bindings != nil {
@@ -261,7 +263,7 @@ func (r *run) outcome() *Outcome {
 	return &Outcome{
 		Learned: learned,
 		Result:  *r.result, Base: r.base, Head: r.head, Recording: r.recording,
-		Target: target, Seed: r.options.Seed, StartedAt: r.begun, Stages: r.stages, Notes: r.notes,
+		Target: target, Seed: r.options.Seed, StartedAt: r.begun, Stages: r.stages, Notes: r.notes, Load: r.loaded,
 	}
 }
 

@@ -32,6 +32,8 @@ type Document struct {
 	Run      Run      `json:"run"`
 	// Failure is set when the verdict is error: what broke, and where.
 	Failure *Failure `json:"failure,omitempty"`
+	// Load is set when an open load was sent.
+	Load *Load `json:"load,omitempty"`
 }
 
 // Commit names one side of the comparison.
@@ -53,7 +55,7 @@ type Snapshot struct {
 
 // Run says how the result came about.
 type Run struct {
-	Target    string    `json:"target"` // kind or process
+	Target    string    `json:"target"` // kind, kubernetes or process
 	Seed      int64     `json:"seed"`
 	Rounds    int       `json:"rounds"`
 	StartedAt time.Time `json:"started_at"`

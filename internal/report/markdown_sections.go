@@ -30,6 +30,7 @@ func (d *Document) markdownSections() []*section {
 	add(d.moreSection("further changed calls", 58, calls))
 	add(d.thresholdSection())
 	add(d.latencySection())
+	add(d.loadSection())
 	add(d.findingsSection("resource findings", "#### Resources", 70, d.pick(analysis.KindResource)))
 	add(d.endpointsSection())
 	add(d.missesSection())

@@ -29,6 +29,7 @@ func samples() []sample {
 		{"cancelled", "ended by a signal with findings so far", cancelled(), report.MarkdownOptions{}},
 		{"accepted", "a change that people agreed to, and a threshold that holds", accepted(), report.MarkdownOptions{}},
 		{"threshold", "nothing changed, but a threshold does not hold", threshold(), report.MarkdownOptions{}},
+		{"load", "an open load by three workers, one of which was lost", loaded(), report.MarkdownOptions{}},
 		{"faster", "an improvement passes and is said", faster(), report.MarkdownOptions{}},
 		{"hostile", "every string of the document is an attack", hostile(), report.MarkdownOptions{RunURL: "javascript:alert(1)", Artifacts: attack, Notes: []string{attack}}},
 		{"empty", "the zero document", &report.Document{Schema: report.SchemaV1, Result: analysis.Result{Verdict: analysis.Error}}, report.MarkdownOptions{}},
@@ -273,6 +274,19 @@ func large(n int) *report.Document {
 		e.Endpoint = f.Endpoint
 		d.Endpoints = append(d.Endpoints, e)
 		d.Outbound = append(d.Outbound, analysis.Outbound{Call: fmt.Sprintf("GET dependency-%d.example/v1/x", i), Recorded: i, Base: i, Head: i + 1})
+	}
+	return d
+}
+
+func loaded() *report.Document {
+	d := clean()
+	d.Load = &report.Load{
+		Plan: "30000 requests in 1m0s, in stages 500/s for 1m0s; 318 exchanges of 41 sessions", Workers: 3, Lost: 1,
+		ClocksAheadMS: []float64{0.02, -0.31, 1.4}, ClockErrorMS: 0.42, LateMS: 0.8,
+		Arms: []report.LoadArm{
+			{Arm: "base", Requests: 30000, Rate: 499.98, P50MS: 2.4, P90MS: 6.1, P99MS: 21.5, MaxMS: 80.2, LagP99MS: 0.11, Answers: map[string]int64{"200": 29990, "404": 10}, Reliable: true},
+			{Arm: "head", Requests: 29980, Unsent: 20, Rate: 499.6, P50MS: 2.5, P90MS: 7.3, P99MS: 44.1, MaxMS: 201.7, LagP99MS: 0.6, Answers: map[string]int64{"200": 29960, "404": 10, "timeout": 10}},
+		},
 	}
 	return d
 }

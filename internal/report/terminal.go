@@ -43,6 +43,7 @@ func WriteTerminal(w io.Writer, d *Document, opts TerminalOptions) error {
 	t.findings()
 	t.thresholds()
 	t.latency()
+	t.load()
 	t.rest()
 	if t.err == nil {
 		_, t.err = w.Write(t.b.Bytes())

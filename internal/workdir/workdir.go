@@ -25,12 +25,14 @@ const ledger = "started"
 // Kind is what an entry of the record names.
 type Kind string
 
-// The kinds of things that a run starts. Clusters are not among them: they
-// carry the mark of their owner themselves.
+// The kinds of things that a run starts. Clusters that it makes are not among
+// them: they carry the mark of their owner themselves.
 const (
 	Owner    Kind = "owner"    // the run itself: "pid starttime"
 	Group    Kind = "group"    // a process group: "pgid starttime"
 	Worktree Kind = "worktree" // the repository that a worktree below the directory belongs to
+	// Namespaces are those of the run on a cluster that stays, as JSON.
+	Namespaces Kind = "namespaces"
 )
 
 // Entry is one line of the record.
