@@ -165,6 +165,39 @@ func TestKeploy(t *testing.T) {
 	sameLines(t, reasons, []string{`mocks.yaml:11: a record of kind "PostgresV2" is not HTTP/1`, "mocks.yaml:24: not YAML"})
 }
 
+// TestKeployStreamsAndJSON reads what Keploy's own types write beside plain
+// YAML: a streamed body as a list of chunks, forms, and whole sets in JSON.
+func TestKeployStreamsAndJSON(t *testing.T) {
+	const spec = `{"version":"api.keploy.io/v1beta1","kind":"Http","name":"%s","spec":{"metadata":{},"req":{"method":"GET","url":"http://pay/%[1]s","header":{"X":"\ud83d\ude00"},"body":"","body_ref":{"path":"","size":0},"timestamp":"2026-01-01T00:00:00.001Z"},"resp":{"status_code":200,"header":{},"body":"ok","timestamp":"2026-01-01T00:00:00.003Z"},"reqTimestampMock":"2026-01-01T00:00:00.001Z","resTimestampMock":"2026-01-01T00:00:00.003Z"},"connectionId":"1"}` + "\n"
+	for _, test := range []struct{ reason, name, text, want, issue string }{
+		{"a test in JSON", "test-1.json", fmt.Sprintf(spec, "test-1"), `inbound GET http://pay/test-1 -> 200 "ok" `, ""},
+		{"mocks in JSON, one a line", "mocks.json", fmt.Sprintf(spec, "mock-1") + `{"version":"api.keploy.io/v1beta1","kind":"gRPC","name":"mock-2","spec":{}}` + "\n" + fmt.Sprintf(spec, "mock-3"),
+			"outbound GET http://pay/mock-1 -> 200 \"ok\" \noutbound GET http://pay/mock-3 -> 200 \"ok\" ", `a record of kind "gRPC" is not HTTP/1`},
+		{"a wrong type in JSON", "test-1.json", strings.Replace(fmt.Sprintf(spec, "test-1"), `"status_code":200`, `"status_code":"x"`, 1), "", "some values of spec are not of the right type"},
+		{"server-sent events", "test-1.yaml", keployYAML("text/event-stream", "      - ts: \"2026-01-01T00:00:01Z\"\n        data:\n          event: message\n          data: one\n          data: two\n      - ts: \"2026-01-01T00:00:02Z\"\n        data:\n          comment: ping\n"),
+			`inbound GET http://shop/ -> 200 "event:message\ndata:one\ndata:two\n\n:ping\n\n" `, ""},
+		{"lines", "test-1.yaml", keployYAML("application/x-ndjson", "      - data: {raw: '{\"a\":1}'}\n      - data: {raw: '{\"a\":2}'}\n"), `inbound GET http://shop/ -> 200 "{\"a\":1}\n{\"a\":2}" `, ""},
+		{"a form", "test-1.yaml", strings.Replace(keployYAML("", " ok\n"), "header: {}", "header: {Content-Type: application/x-www-form-urlencoded}\n    form:\n      - key: a\n        values: ['1 2']", 1), `inbound GET http://shop/ "a=1+2" -> 200 "ok" `, ""},
+	} {
+		all, issues, _ := imported(t, Options{}, file(t, test.name, test.text))
+		if got := strings.Join(outlines(all), "\n"); got != test.want {
+			t.Errorf("%s:\n got %s\nwant %s", test.reason, got, test.want)
+		}
+		if joined := strings.Join(issues, "\n"); (test.issue == "") != (joined == "") || !strings.Contains(joined, test.issue) {
+			t.Errorf("%s: issues %q", test.reason, joined)
+		}
+	}
+	parts := strings.Replace(keployYAML("", " ok\n"), "header: {}", "header: {Content-Type: multipart/form-data; boundary=x}\n    form:\n      - key: a\n        values: ['1']", 1)
+	if all, _, _ := imported(t, Options{}, file(t, "test-1.yaml", parts)); len(all) != 1 || len(all[0].Incomplete) != 1 || !all[0].Request.Body.Truncated {
+		t.Errorf("a multipart form whose body is gone: %v", outlines(all))
+	}
+}
+
+func keployYAML(mediaType, body string) string {
+	return "version: api.keploy.io/v1beta1\nkind: Http\nname: test-1\nspec:\n  req:\n    method: GET\n    url: http://shop/\n    header: {}\n    timestamp: 2026-01-01T00:00:00Z\n" +
+		"  resp:\n    status_code: 200\n    header: {Content-Type: \"" + mediaType + "\"}\n    body:" + map[bool]string{true: "", false: "\n"}[mediaType == ""] + body + "    timestamp: 2026-01-01T00:00:01Z\n"
+}
+
 func TestSniffedFormats(t *testing.T) {
 	for text, want := range map[string]Format{
 		`{"log":{"version":"1.2","entries":[]}}`:       HAR,
@@ -174,10 +207,11 @@ func TestSniffedFormats(t *testing.T) {
 		`{"mappings":[],"meta":{}}`:                    WireMock,
 		`[{"request":{"method":"GET"},"response":{}}]`: WireMock,
 		`{"log":{"other":1}}`:                          "",
-		`{"spans":[]}`:                                 "",
-		"plain text\n":                                 "",
-		"":                                             "",
-		"version: 2\ninteractions: []\n":               GoVCR,
+		`{"version":"api.keploy.io/v1beta1","kind":"Http","name":"test-1","spec":{}}`: Keploy,
+		`{"spans":[]}`:                   "",
+		"plain text\n":                   "",
+		"":                               "",
+		"version: 2\ninteractions: []\n": GoVCR,
 		"1 932c00508a2b3c4d5e6f7081 1767225600000000000 0\nGET / HTTP/1": GoReplay,
 		"1 apple 2 pears\n": "",
 	} {

@@ -1,7 +1,11 @@
 package formats
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,60 +16,96 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// keployDocument is a test case (tests/test-N.yaml) or a mock (mocks.yaml).
-type keployDocument struct {
-	Version string    `yaml:"version"`
-	Kind    string    `yaml:"kind"`
-	Name    string    `yaml:"name"`
-	Spec    yaml.Node `yaml:"spec"`
+// keployDocument is a test case (tests/test-N.yaml) or a mock (mocks.yaml). The
+// spec is left as it is until the kind is known.
+type keployDocument[Spec any] struct {
+	Version string `yaml:"version" json:"version"`
+	Kind    string `yaml:"kind" json:"kind"`
+	Name    string `yaml:"name" json:"name"`
+	Spec    Spec   `yaml:"spec" json:"spec"`
 }
 
 type keploySpec struct {
-	Metadata map[string]string `yaml:"metadata"`
-	Req      keployMessage     `yaml:"req"`
-	Resp     keployMessage     `yaml:"resp"`
+	Req  keployMessage `yaml:"req" json:"req"`
+	Resp keployMessage `yaml:"resp" json:"resp"`
 	// Mocks have their times beside the messages.
-	ReqAt  time.Time `yaml:"reqTimestampMock"`
-	RespAt time.Time `yaml:"resTimestampMock"`
+	ReqAt  time.Time `yaml:"reqTimestampMock" json:"reqTimestampMock"`
+	RespAt time.Time `yaml:"resTimestampMock" json:"resTimestampMock"`
 }
 
 type keployMessage struct {
-	Method     string            `yaml:"method"`
-	ProtoMajor int               `yaml:"proto_major"`
-	URL        string            `yaml:"url"`
-	Header     map[string]string `yaml:"header"`
-	Body       string            `yaml:"body"`
+	Method     string            `yaml:"method" json:"method"`
+	ProtoMajor int               `yaml:"proto_major" json:"proto_major"`
+	URL        string            `yaml:"url" json:"url"`
+	Header     map[string]string `yaml:"header" json:"header"`
+	Body       keployText        `yaml:"body" json:"body"`
 	BodyRef    struct {
-		Path string `yaml:"path"`
-		Size int64  `yaml:"size"`
-	} `yaml:"body_ref"`
-	BodySkipped bool      `yaml:"body_skipped"`
-	BodySize    int64     `yaml:"body_size"`
-	StatusCode  int       `yaml:"status_code"`
-	Timestamp   time.Time `yaml:"timestamp"`
+		Path string `yaml:"path" json:"path"`
+		Size int64  `yaml:"size" json:"size"`
+	} `yaml:"body_ref" json:"body_ref"`
+	Form []struct {
+		Key    string   `yaml:"key" json:"key"`
+		Values []string `yaml:"values" json:"values"`
+	} `yaml:"form" json:"form"`
+	BodySkipped bool      `yaml:"body_skipped" json:"body_skipped"`
+	BodySize    int64     `yaml:"body_size" json:"body_size"`
+	StatusCode  int       `yaml:"status_code" json:"status_code"`
+	Timestamp   time.Time `yaml:"timestamp" json:"timestamp"`
 }
 
-// readKeploy reads Keploy's test sets: test cases are inbound exchanges, HTTP
-// mocks outbound ones. Lanes are found as for other formats; Keploy itself maps
-// mocks to tests by their times, too.
+// readKeploy reads Keploy's test sets, in YAML and, by its other setting, in
+// JSON: test cases are inbound exchanges, HTTP mocks outbound ones. Lanes are
+// found as for other formats; Keploy itself maps mocks to tests by their times,
+// too.
 func readKeploy(s *source) error {
+	if first, _ := s.r.Peek(1); len(first) == 1 && first[0] == '{' {
+		return readKeployJSON(s)
+	}
 	return yamlDocuments(s, func(at place, text []byte) error {
-		var doc keployDocument
+		var doc keployDocument[yaml.Node]
 		if err := decodeYAML(text, &doc); err != nil {
 			return s.unreadable(at, "%v", err)
 		}
-		switch {
-		case doc.Kind == "TestMocksMapping":
-			return nil // Keploy's own account of what this import joins anew
-		case doc.Kind != "Http":
-			return s.unreadable(at, "a record of kind %s is not HTTP/1", clipName(doc.Kind))
-		}
-		var spec keploySpec
-		if err := doc.Spec.Decode(&spec); err != nil {
-			return s.unreadable(at, "some values of spec are not of the right type")
-		}
-		return readKeploySpec(s, at, doc.Name, &spec)
+		return readKeployDocument(s, at, doc.Kind, doc.Name, doc.Spec.Decode)
 	})
+}
+
+func readKeployJSON(s *source) error {
+	l := newJSONList(s)
+	for {
+		l.bound.reset()
+		at := place{offset: l.d.InputOffset()}
+		var doc keployDocument[json.RawMessage]
+		err := l.d.Decode(&doc)
+		var wrong *json.UnmarshalTypeError
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.As(err, &wrong):
+			err = s.unreadable(at, "%s is not of the right type (%s)", wrong.Field, wrong.Value)
+		case err != nil:
+			return s.rest(at, err)
+		default:
+			err = readKeployDocument(s, at, doc.Kind, doc.Name, func(v any) error { return json.Unmarshal(doc.Spec, v) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func readKeployDocument(s *source, at place, kind, name string, decode func(any) error) error {
+	switch {
+	case kind == "TestMocksMapping":
+		return nil // Keploy's own account of what this import joins anew
+	case kind != "Http":
+		return s.unreadable(at, "a record of kind %s is not HTTP/1", clipName(kind))
+	}
+	var spec keploySpec
+	if err := decode(&spec); err != nil {
+		return s.unreadable(at, "some values of spec are not of the right type")
+	}
+	return readKeploySpec(s, at, name, &spec)
 }
 
 func readKeploySpec(s *source, at place, name string, spec *keploySpec) error {
@@ -131,7 +171,7 @@ func keployFields(fields map[string]string) traffic.Header {
 }
 
 func keployBody(s *source, x *traffic.Exchange, part string, header traffic.Header, m *keployMessage) (traffic.Header, traffic.Body) {
-	plain := []byte(m.Body)
+	plain := m.Body.plain(header)
 	missing := int64(-1)
 	switch {
 	case m.BodyRef.Path != "":
@@ -142,6 +182,16 @@ func keployBody(s *source, x *traffic.Exchange, part string, header traffic.Head
 		plain = data
 	case m.BodySkipped:
 		missing = m.BodySize
+	case len(plain) == 0 && len(m.Form) > 0:
+		if traffic.MediaType(header) != "application/x-www-form-urlencoded" {
+			missing = 0 // parts of a form, whose border and files are gone
+			break
+		}
+		form := url.Values{}
+		for _, field := range m.Form {
+			form[field.Key] = field.Values
+		}
+		plain = []byte(form.Encode())
 	}
 	if missing >= 0 {
 		x.Incomplete = append(x.Incomplete, fmt.Sprintf("%s body missing: %d bytes", part, missing))
@@ -149,7 +199,7 @@ func keployBody(s *source, x *traffic.Exchange, part string, header traffic.Head
 		body.Truncated, body.Size = true, missing
 		return header, body
 	}
-	if m.Body == "" && m.BodyRef.Path == "" {
+	if len(plain) == 0 && m.BodyRef.Path == "" {
 		return header, traffic.NewBody(nil, header)
 	}
 	return recode(header, plain)

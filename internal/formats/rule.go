@@ -223,8 +223,16 @@ func jsonText(v any) string {
 // literal escapes what a template would take for an action.
 func literal(s string) string { return strings.ReplaceAll(s, "{{", `{{"{{"}}`) }
 
-// setBody puts a body into an answer, if it is text.
-func (a *RuleAnswer) setBody(body []byte) error {
+// setBody puts a body into an answer, if it is text once its content coding is
+// undone. Some tools undo it and leave the field that names it.
+func (a *RuleAnswer) setBody(body []byte, coding string) error {
+	if coding != "" && !utf8.Valid(body) {
+		plain, err := traffic.Body{Raw: body, Coding: strings.ToLower(coding)}.Decoded()
+		if err != nil {
+			return errors.New("the content coding of the body cannot be undone")
+		}
+		body = plain
+	}
 	if !utf8.Valid(body) {
 		return errors.New("a binary body has no place in a rule")
 	}

@@ -3,6 +3,7 @@ package formats_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
@@ -130,6 +131,43 @@ func TestWireMockOrder(t *testing.T) {
 	}
 }
 
+// TestRulesThatTheToolsRecorded reads what mountebank and Hoverfly themselves
+// wrote of the calls of testdata/make. Bodies that are no JSON have no place in
+// a rule; requests without one must not be taken for such.
+func TestRulesThatTheToolsRecorded(t *testing.T) {
+	for _, test := range []struct {
+		file   string
+		issues []string
+	}{
+		{"mountebank.json", []string{"the condition deepEquals on body has no place in a rule", "the condition deepEquals on body has no place in a rule"}},
+		{"hoverfly.json", []string{`the condition "exact" on the body has no place in a rule`, `the condition "exact" on the body has no place in a rule`}},
+	} {
+		text, err := os.ReadFile(filepath.Join("testdata", test.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, issues := readRules(t, test.file, string(text))
+		var got []string
+		for _, r := range rules {
+			got = append(got, fmt.Sprintf("%v %s %v %v -> %d %d bytes", r.Match.Method, r.Match.Path, r.Match.Query, r.Match.Body, r.Answer.Status, len(r.Answer.Body)))
+		}
+		want := []string{
+			"[GET] /missing map[x:1 y: ] map[] -> 404 19 bytes",
+			"[POST] /orders map[] map[sku:7] -> 201 21 bytes",
+			"[GET] /gzip map[] map[] -> 200 717 bytes",
+			"[GET] /chunked map[] map[] -> 200 24 bytes",
+			"[HEAD] /large map[] map[] -> 200 0 bytes",
+			"[GET] /large map[] map[] -> 200 65536 bytes",
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", test.file, d)
+		}
+		if d := cmp.Diff(test.issues, issues); d != "" {
+			t.Errorf("%s: %s", test.file, d)
+		}
+	}
+}
+
 func TestHoverflySimulation(t *testing.T) {
 	rules, issues := readRules(t, "a.json", `{"data":{"pairs":[{"request":{
 		"method":[{"matcher":"exact","value":"POST"}],"destination":[{"matcher":"exact","value":"pay.local:8080"}],"path":[{"matcher":"glob","value":"/charge/*"}],
@@ -137,17 +175,26 @@ func TestHoverflySimulation(t *testing.T) {
 		"response":{"status":200,"body":"e30=","encodedBody":true,"headers":{"Content-Type":["application/json"]},"fixedDelay":25}},
 		{"request":{"requiresState":{"sequence:1":"2"}},"response":{"status":200}},
 		{"request":{"body":[{"matcher":"xpath","value":"/a"}]},"response":{"status":200}},
-		{"request":{"path":"/v4"},"response":{"status":200}}]},"meta":{"schemaVersion":"v5.3"}}`)
+		{"request":{"path":"/v4"},"response":{"status":200}},
+		{"request":{"scheme":[{"matcher":"exact","value":"http"}],"body":[{"matcher":"form","value":{"a":[{"matcher":"exact","value":"1"}],"b c":[{"matcher":"glob","value":"x*"}]}}]},"response":{"status":204}},
+		{"request":{"path":[{"matcher":"exact","value":"/a","doMatch":{"matcher":"exact","value":"b"}}]},"response":{"status":200}},
+		{"request":{"query":{"x":[{"matcher":"array","value":["1","2"]}]}},"response":{"status":200}},
+		{"request":{},"response":{"status":200,"body":"/w==","encodedBody":true,"headers":{"Content-Encoding":["gzip"]}}}]},"meta":{"schemaVersion":"v5.3"}}`)
 	want := []formats.Rule{{
 		Match:  formats.RuleMatch{Method: []string{"POST"}, Host: "pay.local", Path: "/charge/{rest...}", Query: map[string]string{"v": "2"}, Body: map[string]string{"cur": "usd"}},
 		Answer: formats.RuleAnswer{Status: 200, Body: "{}", Header: map[string]string{"Content-Type": "application/json"}, Delay: 25 * time.Millisecond},
+	}, {
+		Match:  formats.RuleMatch{Body: map[string]string{"a": "1", `["b c"]`: "/^x.*$/"}},
+		Answer: formats.RuleAnswer{Status: 204},
 	}}
 	if d := cmp.Diff(want, rules); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff([]string{
 		"the path pattern became the template /charge/{rest...}", "a rule has no state; only the first answer of a sequence is imported",
-		"the condition xpath on the body has no place in a rule", "a value is not of the right type; simulations older than version 5 are not read",
+		`the condition "xpath" on the body has no place in a rule`, "a value is not of the right type; simulations older than version 5 are not read",
+		"the condition that is chained to another has no place in a rule", "the condition array has no place in a rule",
+		"the content coding of the body cannot be undone",
 	}, issues); d != "" {
 		t.Error(d)
 	}

@@ -70,6 +70,8 @@ func sniffJSON(head []byte) Format {
 	case has("http_buffered_trace"), has("httpBufferedTrace"), has("http_streamed_trace_segment"), has("httpStreamedTraceSegment"),
 		has("socket_buffered_trace"), has("socketBufferedTrace"), has("socket_streamed_trace_segment"), has("socketStreamedTraceSegment"):
 		return EnvoyTap
+	case has("version") && has("kind") && has("spec"):
+		return Keploy
 	case has("msgType"), has("l7protocol"):
 		return RRPair
 	case has("imposters"), has("stubs") && has("protocol"):

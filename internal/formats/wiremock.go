@@ -120,14 +120,18 @@ func (stub *wireMockStub) rule(s *source, at place) (ranked, error) {
 		return rule, errors.New("a mock never calls a dependency, as proxyBaseUrl asks")
 	}
 	rule.Answer.Status = r.Status
+	coding := ""
 	for name, raw := range r.Headers {
+		if strings.EqualFold(name, "Content-Encoding") {
+			coding = strictText(raw)
+		}
 		var values []string
 		if json.Unmarshal(raw, &values) != nil {
 			values = []string{strictText(raw)}
 		}
 		rule.Answer.addHeader(name, values...)
 	}
-	if err := stub.body(s, &rule.Answer); err != nil {
+	if err := stub.body(s, &rule.Answer, coding); err != nil {
 		return rule, err
 	}
 	if r.Delay > 0 && r.Delay < 1e9 {
@@ -146,25 +150,25 @@ func (stub *wireMockStub) rule(s *source, at place) (ranked, error) {
 	return rule, nil
 }
 
-func (stub *wireMockStub) body(s *source, a *RuleAnswer) error {
+func (stub *wireMockStub) body(s *source, a *RuleAnswer, coding string) error {
 	r := &stub.Response
 	switch {
 	case len(r.JSONBody) > 0:
-		return a.setBody(r.JSONBody)
+		return a.setBody(r.JSONBody, "")
 	case r.Body != nil:
-		return a.setBody([]byte(*r.Body))
+		return a.setBody([]byte(*r.Body), "")
 	case r.Base64Body != nil:
 		data, err := base64.StdEncoding.DecodeString(*r.Base64Body)
 		if err != nil {
 			return errors.New("base64Body is not base64")
 		}
-		return a.setBody(data)
+		return a.setBody(data, coding)
 	case r.BodyFile != "":
 		data, err := beside(filepath.Dir(s.folder), filepath.Join("__files", r.BodyFile), s.opts.MaxRecord)
 		if err != nil {
 			return errors.New("the file of bodyFileName cannot be read")
 		}
-		return a.setBody(data)
+		return a.setBody(data, coding)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Makes the recordings in this folder with the tools themselves. It needs Go and
-# a right to capture on loopback; a tool that is not there is passed over:
+# Makes the recordings in this folder with the tools themselves. It needs Go, curl
+# and a right to capture on loopback; a tool that is not there is passed over:
 #   goreplay   go install github.com/buger/goreplay@v1.3.2 (and libpcap-dev)
 #   tcpdump, mitmdump   Debian packages tcpdump and mitmproxy
+#   mb         npm package mountebank
+#   hoverfly   the program of Hoverfly 1.12
 set -eu
 cd "$(dirname "$0")"
 bin=$(mktemp -d)
@@ -61,4 +63,21 @@ if [ -n "${WIREMOCK_JAR:-}" ]; then
 	curl -sf -X POST http://127.0.0.1:18082/__admin/recordings/stop > "$bin/recorded.json"
 	mkdir -p wiremock && cp -r "$bin/wiremock/mappings" wiremock/
 	[ ! -d "$bin/wiremock/__files" ] || cp -r "$bin/wiremock/__files" wiremock/
+fi
+
+# mountebank records as a proxy and saves what it would answer.
+if command -v mb >/dev/null; then
+	mb start --port 18083 --host 127.0.0.1 --nologfile --pidfile "$bin/mb.own" >"$bin/mb.log" 2>&1 & echo $! > "$bin/mb.pid"
+	sleep 5
+	curl -sf http://127.0.0.1:18083/imposters -H 'Content-Type: application/json' -d '{"port":18084,"host":"127.0.0.1","protocol":"http","name":"made.example","stubs":[{"responses":[{"proxy":{"to":"http://127.0.0.1:18080","mode":"proxyOnce","addWaitBehavior":true,"predicateGenerators":[{"matches":{"method":true,"path":true,"query":true,"body":true}}]}}]}]}' >/dev/null
+	"$bin/make" call http://127.0.0.1:18084 >/dev/null
+	mb save --port 18083 --host 127.0.0.1 --savefile mountebank.json --removeProxies --nologfile >/dev/null
+fi
+
+# Hoverfly captures as a forward proxy.
+if command -v hoverfly >/dev/null; then
+	hoverfly -capture -listen-on-host 127.0.0.1 -pp 18085 -ap 18086 >"$bin/hoverfly.log" 2>&1 & echo $! > "$bin/hoverfly.pid"
+	sleep 3
+	"$bin/make" call http://127.0.0.1:18080 http://127.0.0.1:18085 >/dev/null
+	curl -sf http://127.0.0.1:18086/api/v2/simulation > hoverfly.json
 fi

@@ -1,6 +1,7 @@
 // Command make is the service and the caller behind the recordings in this
-// folder: "go run ./make serve ADDR" answers, "go run ./make call BASE" sends
-// the same few requests, BASE being the service or a proxy in front of it.
+// folder: "go run ./make serve ADDR" answers, "go run ./make call BASE [PROXY]"
+// sends the same few requests, BASE being the service or what stands in front of
+// it, and PROXY a forward proxy on the way.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
 )
@@ -18,7 +20,7 @@ func main() {
 	case "serve":
 		panic(http.ListenAndServe(os.Args[2], http.HandlerFunc(serve)))
 	case "call":
-		call(os.Args[2])
+		call(os.Args[2], strings.Join(os.Args[3:], ""))
 	}
 }
 
@@ -48,8 +50,16 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func call(base string) {
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+func call(base, proxy string) {
+	transport := &http.Transport{DisableCompression: true}
+	if proxy != "" {
+		at, err := url.Parse(proxy)
+		if err != nil {
+			panic(err)
+		}
+		transport.Proxy = http.ProxyURL(at)
+	}
+	client := &http.Client{Transport: transport}
 	do := func(method, path string, body io.Reader, header ...string) {
 		r, err := http.NewRequest(method, base+path, body)
 		if err != nil {

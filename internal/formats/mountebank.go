@@ -1,235 +1,16 @@
 package formats
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
-
-func unescape(s string) string {
-	if plain, err := url.QueryUnescape(s); err == nil {
-		return plain
-	}
-	return s
-}
-
-// jsonPathAddress turns "$.a.b[0]" into an address, if it is no more than one.
-func jsonPathAddress(path string) (string, bool) {
-	rest, ok := strings.CutPrefix(path, "$.")
-	if !ok {
-		return "", false
-	}
-	address, err := traffic.ParsePath(strings.ReplaceAll(strings.ReplaceAll(rest, "['", `["`), "']", `"]`))
-	return address.String(), err == nil
-}
-
-type hoverflyMatcher struct {
-	Matcher string          `json:"matcher"`
-	Value   json.RawMessage `json:"value"`
-	Then    json.RawMessage `json:"doMatch"`
-}
-
-type hoverflyPair struct {
-	Request struct {
-		Path        []hoverflyMatcher            `json:"path"`
-		Method      []hoverflyMatcher            `json:"method"`
-		Destination []hoverflyMatcher            `json:"destination"`
-		Body        []hoverflyMatcher            `json:"body"`
-		Headers     map[string][]hoverflyMatcher `json:"headers"`
-		Query       map[string][]hoverflyMatcher `json:"query"`
-		State       map[string]string            `json:"requiresState"`
-	} `json:"request"`
-	Response struct {
-		Status    int                 `json:"status"`
-		Body      string              `json:"body"`
-		BodyFile  string              `json:"bodyFile"`
-		Encoded   bool                `json:"encodedBody"`
-		Headers   map[string][]string `json:"headers"`
-		Templated bool                `json:"templated"`
-		Delay     float64             `json:"fixedDelay"`
-		LogNormal json.RawMessage     `json:"logNormalDelay"`
-	} `json:"response"`
-}
-
-// readHoverfly reads simulations of version 5.
-func readHoverfly(s *source, emit func(ranked) error) error {
-	data, err := s.readAll()
-	if err != nil {
-		return s.rest(place{}, err)
-	}
-	var file struct {
-		Data struct {
-			Pairs []json.RawMessage `json:"pairs"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(data, &file); err != nil {
-		return s.unreadable(place{}, "not a simulation")
-	}
-	for i, raw := range file.Data.Pairs {
-		at := place{line: i + 1} // the number of the pair
-		var pair hoverflyPair
-		var rule ranked
-		err := json.Unmarshal(raw, &pair)
-		if err != nil {
-			err = errors.New("a value is not of the right type; simulations older than version 5 are not read")
-		} else {
-			rule, err = pair.rule(s, at)
-		}
-		if err == nil {
-			err = emit(rule)
-		} else {
-			err = s.unreadable(at, "%v", err)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *hoverflyPair) rule(s *source, at place) (rule ranked, err error) {
-	q, m := &p.Request, &rule.Match
-	for name, state := range q.State {
-		if !strings.HasPrefix(name, "sequence:") || state != "1" {
-			return rule, errors.New("a rule has no state; only the first answer of a sequence is imported")
-		}
-	}
-	var method string
-	if method, err = hoverflyValue(q.Method, "method"); err != nil {
-		return rule, err
-	}
-	if method != "" {
-		m.Method = []string{method}
-	}
-	if len(q.Destination) > 0 {
-		if d := q.Destination[0]; len(q.Destination) > 1 || d.Matcher != "exact" && d.Matcher != "glob" {
-			return rule, errCondition("on destination")
-		}
-		m.Host, _ = traffic.SplitAuthority(strictText(q.Destination[0].Value))
-	}
-	if err = p.matchPath(s, at, m); err != nil {
-		return rule, err
-	}
-	for _, part := range []struct {
-		from map[string][]hoverflyMatcher
-		to   *map[string]string
-	}{{q.Query, &m.Query}, {q.Headers, &m.Header}} {
-		for name, matchers := range part.from {
-			if len(matchers) == 0 {
-				continue
-			}
-			if *part.to == nil {
-				*part.to = map[string]string{}
-			}
-			if (*part.to)[name], err = hoverflyPattern(matchers); err != nil {
-				return rule, err
-			}
-		}
-	}
-	for _, b := range q.Body {
-		if b.Matcher != "json" && b.Matcher != "jsonPartial" || len(b.Then) > 0 && string(b.Then) != "null" {
-			return rule, errCondition(b.Matcher + " on the body")
-		}
-		if m.Body, err = jsonConditions([]byte(strictText(b.Value))); err != nil {
-			return rule, err
-		}
-	}
-	return rule, p.answer(s, at, &rule.Answer)
-}
-
-func (p *hoverflyPair) answer(s *source, at place, a *RuleAnswer) error {
-	r := &p.Response
-	a.Status = r.Status
-	for name, values := range r.Headers {
-		a.addHeader(name, values...)
-	}
-	body := []byte(r.Body)
-	var err error
-	switch {
-	case r.BodyFile != "":
-		if body, err = beside(s.folder, r.BodyFile, s.opts.MaxRecord); err != nil {
-			return errors.New("the file of bodyFile cannot be read")
-		}
-	case r.Encoded:
-		if body, err = base64.StdEncoding.DecodeString(r.Body); err != nil {
-			return errors.New("the body is not base64")
-		}
-	}
-	if err := a.setBody(body); err != nil {
-		return err
-	}
-	if r.Delay > 0 && r.Delay < 1e9 {
-		a.Delay = time.Duration(r.Delay * float64(time.Millisecond))
-	}
-	if r.Templated {
-		return s.note(at, "templates have no place in a rule; the body is answered as it stands")
-	}
-	if len(r.LogNormal) > 0 && string(r.LogNormal) != "null" {
-		return s.note(at, "only a fixed delay has a place in a rule")
-	}
-	return nil
-}
-
-func (p *hoverflyPair) matchPath(s *source, at place, m *RuleMatch) error {
-	if len(p.Request.Path) == 0 {
-		return nil
-	}
-	if len(p.Request.Path) > 1 {
-		return errCondition("of several matchers on path")
-	}
-	value := strictText(p.Request.Path[0].Value)
-	var changed bool
-	var err error
-	switch p.Request.Path[0].Matcher {
-	case "exact":
-		m.Path = value
-	case "glob":
-		m.Path, changed, err = pathTemplate(strings.NewReplacer(".", `\.`, "*", ".*").Replace(value))
-	case "regex":
-		m.Path, changed, err = pathTemplate(value)
-	default:
-		return errCondition(p.Request.Path[0].Matcher + " on path")
-	}
-	if err == nil && changed {
-		err = s.note(at, "the path pattern became the template %s", m.Path)
-	}
-	return err
-}
-
-func hoverflyValue(matchers []hoverflyMatcher, what string) (string, error) {
-	switch {
-	case len(matchers) == 0:
-		return "", nil
-	case len(matchers) > 1 || matchers[0].Matcher != "exact":
-		if len(matchers) == 1 && matchers[0].Matcher == "glob" && strictText(matchers[0].Value) == "*" {
-			return "", nil
-		}
-		return "", errCondition("on " + what)
-	}
-	return strictText(matchers[0].Value), nil
-}
-
-func hoverflyPattern(matchers []hoverflyMatcher) (string, error) {
-	if len(matchers) > 1 {
-		return "", errCondition("of several matchers")
-	}
-	value := strictText(matchers[0].Value)
-	switch matchers[0].Matcher {
-	case "exact":
-		return whole(value), nil
-	case "glob":
-		return globExpression(value), nil
-	case "regex":
-		return expression(value)
-	}
-	return "", errCondition(matchers[0].Matcher)
-}
 
 type mountebankImposter struct {
 	Name     string `json:"name"`
@@ -317,7 +98,11 @@ func (im *mountebankImposter) rule(s *source, at place, i int) (rule ranked, err
 			return rule, errors.New("statusCode is not a number")
 		}
 	}
+	coding := ""
 	for name, raw := range first.Is.Headers {
+		if strings.EqualFold(name, "Content-Encoding") {
+			coding = strictText(raw)
+		}
 		var values []string
 		if json.Unmarshal(raw, &values) != nil {
 			values = []string{strictText(raw)}
@@ -325,12 +110,16 @@ func (im *mountebankImposter) rule(s *source, at place, i int) (rule ranked, err
 		a.addHeader(name, values...)
 	}
 	body := []byte(strictText(first.Is.Body))
+	var compact bytes.Buffer
+	if len(first.Is.Body) > 0 && first.Is.Body[0] != '"' && json.Compact(&compact, body) == nil {
+		body = compact.Bytes() // a JSON body stands as JSON, indented like the file
+	}
 	if first.Is.Mode == "binary" {
 		if body, err = base64.StdEncoding.DecodeString(string(body)); err != nil {
 			return rule, errors.New("the body is not base64")
 		}
 	}
-	if err := a.setBody(body); err != nil {
+	if err := a.setBody(body, coding); err != nil {
 		return rule, err
 	}
 	for _, raw := range []json.RawMessage{first.Behaviors, first.Legacy} {
@@ -424,6 +213,9 @@ func mountebankField(kind, field string, value json.RawMessage, m *RuleMatch) er
 	case "body":
 		var object map[string]json.RawMessage
 		text := []byte(strictText(value))
+		if exact && len(text) == 0 {
+			return nil // what mountebank writes of requests without a body
+		}
 		if !exact || json.Unmarshal(text, &object) != nil {
 			return errCondition(kind + " on body")
 		}
