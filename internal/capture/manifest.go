@@ -11,10 +11,11 @@ import (
 )
 
 // ManifestParts names what [WriteManifest] can print, in its order.
-var manifestParts = []string{"recorder", "sidecar", "istio", "emissary", "packets", "aws"}
+var manifestParts = []string{"volume", "recorder", "sidecar", "istio", "emissary", "packets", "aws"}
 
 // ManifestParts returns the names of the parts of a manifest:
 //
+//	volume    the claim of a volume for snapshots, which the others use
 //	recorder  a mirror target as Deployment and Service
 //	sidecar   a patch that puts the two proxies beside the service
 //	istio     the VirtualService that mirrors to the recorder
@@ -29,12 +30,16 @@ type ManifestOptions struct {
 	// Deployment is taken to have the same name.
 	Service   string
 	Namespace string // "default" if empty
-	Port      int    // of the Service and its pods; 8080 if zero
+	Port      int    // of the Service; 8080 if zero
+	PodPort   int    // of its pods; Port if zero
 	// Image holds reprise.
 	Image string
 	// KeySecret, when it is set, is a Secret with the key "key" from which
 	// pseudonyms are made, so that those of several recordings agree.
 	KeySecret string
+	// TrustConfigMap, when it is set, is a ConfigMap whose ca.crt holds
+	// authorities that dependencies are verified by, beside those of the image.
+	TrustConfigMap string
 	// Percent is the share that is mirrored; 100 if zero.
 	Percent float64
 	// Network is the VXLAN network of mirrored packets; 4711 if zero.
@@ -50,7 +55,7 @@ var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
 
 // Validate reports the first setting that cannot work.
 func (o ManifestOptions) Validate() error {
-	for _, name := range []struct{ what, value string }{{"service", o.Service}, {"namespace", o.Namespace}, {"secret", o.KeySecret}} {
+	for _, name := range []struct{ what, value string }{{"service", o.Service}, {"namespace", o.Namespace}, {"secret", o.KeySecret}, {"config map", o.TrustConfigMap}} {
 		if name.value == "" && name.what != "service" {
 			continue
 		}
@@ -63,6 +68,8 @@ func (o ManifestOptions) Validate() error {
 		return fmt.Errorf("image %q: must name an image that holds reprise", o.Image)
 	case o.Port < 0 || o.Port > 65535:
 		return fmt.Errorf("port %d: must be from 1 to 65535", o.Port)
+	case o.PodPort < 0 || o.PodPort > 65535:
+		return fmt.Errorf("pod port %d: must be from 1 to 65535", o.PodPort)
 	case !(o.Percent >= 0 && o.Percent <= 100):
 		return fmt.Errorf("percent %v: must be from 0 to 100", o.Percent)
 	case o.Network >= 1<<24:
@@ -90,6 +97,9 @@ func WriteManifest(w io.Writer, o ManifestOptions) error {
 	}
 	if o.Port == 0 {
 		o.Port = 8080
+	}
+	if o.PodPort == 0 {
+		o.PodPort = o.Port
 	}
 	if o.Percent == 0 {
 		o.Percent = 100

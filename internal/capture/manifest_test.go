@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestManifest(t *testing.T) {
 	var b bytes.Buffer
-	o := ManifestOptions{Service: "shop", Namespace: "store", Port: 8081, Image: "example.test/reprise:1", KeySecret: "reprise-key", Percent: 5, Network: 7777}
+	o := ManifestOptions{Service: "shop", Namespace: "store", Port: 8081, Image: "example.test/reprise:1", PodPort: 8082, KeySecret: "reprise-key", TrustConfigMap: "authorities", Percent: 5, Network: 7777}
 	if err := WriteManifest(&b, o); err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +35,8 @@ func TestManifest(t *testing.T) {
 		t.Error(d)
 	}
 	if d := cmp.Diff([]string{
-		"Deployment store/shop-recorder", "Service store/shop-recorder", "PersistentVolumeClaim store/shop-snapshots",
-		"Deployment store/shop", "PersistentVolumeClaim store/shop-snapshots", "VirtualService store/shop-mirror", "Mapping store/shop-shadow",
-		"Deployment store/shop-packets", "Service store/shop-packets", "PersistentVolumeClaim store/shop-snapshots",
+		"PersistentVolumeClaim store/shop-snapshots", "Deployment store/shop-recorder", "Service store/shop-recorder",
+		"Deployment store/shop", "VirtualService store/shop-mirror", "Mapping store/shop-shadow", "Deployment store/shop-packets", "Service store/shop-packets",
 	}, objects(t, &b)); d != "" {
 		t.Error(d)
 	}
@@ -82,6 +81,7 @@ func TestManifestRefuses(t *testing.T) {
 	for _, o := range []ManifestOptions{
 		{Image: "x"}, {Service: "Shop", Image: "x"}, {Service: "a", Image: ""}, {Service: "a", Image: "x\nkind: Pod"}, {Service: "a", Image: "x", Port: 70000},
 		{Service: "a", Image: "x", Percent: 101}, {Service: "a", Image: "x", Network: 1 << 24}, {Service: "a", Image: "x", Parts: []string{"all"}}, {Service: "a", Image: "x", Namespace: "a b"},
+		{Service: "a", Image: "x", PodPort: -1}, {Service: "a", Image: "x", TrustConfigMap: "A"},
 	} {
 		if err := WriteManifest(io.Discard, o); err == nil {
 			t.Errorf("%+v was accepted", o)

@@ -195,8 +195,8 @@ func harReadRequest(r *harRequest) (*traffic.Request, []string, error) {
 		authority = authority[i+1:]
 	}
 	header := harFields(r.Headers)
-	for _, f := range r.Headers {
-		if strings.EqualFold(f.Name, ":authority") {
+	for _, f := range r.Headers { // what the caller wrote; the URL may name where a proxy led it
+		if strings.EqualFold(f.Name, ":authority") || strings.EqualFold(f.Name, "Host") && f.Value != "" {
 			authority = f.Value
 		}
 	}
