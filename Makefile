@@ -26,6 +26,11 @@ test: ## all tests that need nothing but Go
 	$(GO) test -race ./...
 	cd examples/shop && $(GO) test -race ./...
 
+.PHONY: conformance
+conformance: ## the mock with the clients and checkers of others; names those that are not installed
+	@for tool in curl node python3 h2load h2spec; do command -v $$tool >/dev/null || echo "$$tool is missing: not tried"; done
+	REPRISE_PEERS=$(abspath $(OUT)/peers) $(GO) test -count=1 -v ./internal/conformance 2>&1 | grep -E '^ *(---|[a-z0-9_]+_test.go:|ok|FAIL|PASS)'; exit $${PIPESTATUS[0]}
+
 .PHONY: e2e
 e2e: build ## the tests on kind and under act; needs Docker
 	REPRISE_E2E=1 REPRISE_BIN=$(abspath $(BIN)) $(GO) test -p 1 -count=1 -timeout 25m -v ./internal/e2e/... ./internal/cluster/... ./internal/deploy/... ./internal/agent/...
@@ -43,7 +48,7 @@ lint: ## formatting, vet, staticcheck, workflows and shell scripts
 .PHONY: bench
 bench: ## speed beside its peers, as ratios; ONLY=mock for one room; writes out/bench.json
 	@if command -v npm >/dev/null; then \
-	  test -d $(OUT)/peers/node_modules/wiremock || npm install --silent --no-audit --no-fund --prefix $(OUT)/peers @mbtest/mountebank wiremock || echo "npm could not install mountebank and WireMock: not measured"; \
+	  test -d $(OUT)/peers/node_modules/undici || npm install --silent --no-audit --no-fund --prefix $(OUT)/peers @mbtest/mountebank wiremock undici || echo "npm could not install mountebank and WireMock: not measured"; \
 	else echo "npm is missing: mountebank and WireMock are not measured"; fi
 	@for tool in wrk nginx taskset; do PATH=$$PATH:/usr/sbin command -v $$tool >/dev/null || echo "$$tool is missing: the mock is measured with less beside it"; done
 	PATH=$$PATH:/usr/sbin REPRISE_PEERS=$(abspath $(OUT)/peers) REPRISE_BENCH_EXCHANGES=$${REPRISE_BENCH_EXCHANGES:-1000000} $(GO) run ./internal/bench -only '$(ONLY)' -out $(OUT)/bench.json

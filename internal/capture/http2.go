@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -160,7 +162,8 @@ func (s *streams) pass(w http.ResponseWriter, r *http.Request, t *ticket, body *
 			header[name] = nil // else net/http adds one
 		}
 	}
-	for name := range response.Trailer {
+	announced := slices.Sorted(maps.Keys(response.Trailer))
+	for _, name := range announced {
 		header.Add("Trailer", name)
 	}
 	w.WriteHeader(response.StatusCode)
@@ -173,6 +176,9 @@ func (s *streams) pass(w http.ResponseWriter, r *http.Request, t *ticket, body *
 	}
 	x.Duration = s.recorder.now().Sub(x.Start)
 	answer := &traffic.Response{Status: response.StatusCode, Proto: "HTTP/2.0", Header: wireHeader(response.Header), Trailer: wireHeader(response.Trailer)}
+	for _, name := range announced { // net/http has taken them off
+		answer.Header.Add("trailer", name)
+	}
 	answer.Body = keep.Body(answer.Header)
 	x.Response = answer
 	switch {

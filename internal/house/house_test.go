@@ -58,6 +58,7 @@ var house = []struct {
 		"internal/deploy", "internal/cluster", "internal/analysis", "internal/compare", "internal/pipeline",
 	}, "composes the options of the rooms"},
 	{"internal/e2e", nil, "tests that run the real command"},
+	{"internal/conformance", nil, "tests with clients and servers that nobody here wrote"},
 	{"internal/bench", []string{"internal/command"}, "runs the rooms' benchmarks beside their peers"},
 	{"internal/eval", []string{"internal/traffic", "internal/timing", "internal/compare", "internal/stats", "internal/analysis", "internal/replay"}, "experiments on the judgement: how often it errs, and what it misses"},
 	{"internal/cli", []string{"*"}, "one file a command"},

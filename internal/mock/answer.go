@@ -56,7 +56,11 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 	recorded := m.index.entries[o.entry].x
 	scale := m.scale(rec.x.Match.Pass)
 	if recorded.Response == nil {
-		m.wait(w.context(), began, scale, recorded.Duration) // cut short, it still breaks off
+		if recorded.Failure == traffic.FailureTimeout { // cut short, it still breaks off
+			m.waiter.Until(w.context(), began.Add(patience(recorded.Duration)))
+		} else {
+			m.wait(w.context(), began, scale, recorded.Duration)
+		}
 		rec.finish(nil, recorded.Failure, 0, time.Since(began))
 		w.abort()
 		return errAborted
@@ -65,6 +69,30 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 	first, err := m.pace(w, rec, response, recorded, scale, began)
 	rec.finish(response, failureOf(err), first, time.Since(began))
 	return err
+}
+
+// patience is how long a call is held whose recorded caller gave up: a little
+// longer than the caller waited then, so that it is the caller who gives up
+// again, and not the mock that breaks off.
+func patience(recorded time.Duration) time.Duration {
+	return recorded + recorded/4 + 100*time.Millisecond
+}
+
+// brokeOff reports whether the recorded server ended the answer before its
+// end. A body that only the recorder cut short is not that.
+func brokeOff(response *traffic.Response) bool {
+	return response.Body.Truncated && response.Body.Size <= int64(len(response.Body.Raw))
+}
+
+// complete ends an answer as it ended when it was recorded.
+func complete(w responder, response *traffic.Response) error {
+	if !brokeOff(response) {
+		return w.end(response)
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return errAborted
 }
 
 // makeUp answers a call that no recorded one answers: by a rule, a fault or a
@@ -150,7 +178,7 @@ func (m *Mock) pace(w responder, rec *record, response *traffic.Response, record
 			return first, err
 		}
 	}
-	return first, w.end(response)
+	return first, complete(w, response)
 }
 
 // send writes a whole response.
@@ -164,7 +192,7 @@ func send(w responder, req *traffic.Request, response *traffic.Response) error {
 	if err := w.write(response.Body.Raw); err != nil {
 		return err
 	}
-	return w.end(response)
+	return complete(w, response)
 }
 
 // failureOf says how the end of a response looked to its caller.

@@ -175,12 +175,23 @@ func (h *http2Call) converse(rec *record, o outcome, in *inflow, began time.Time
 			return err
 		}
 		if ended || play.sent == len(play.pieces) && len(said) >= play.client {
-			return h.end(recorded.Response)
+			return h.conclude(recorded, began)
 		}
 		if waits, err = in.wait(h.r.Context()); err != nil {
 			return err
 		}
 	}
+}
+
+// conclude ends a conversation as it ended when it was recorded. Where it broke
+// off, it was the client, as a rule, that had heard enough: it gets the time to
+// say so again.
+func (h *http2Call) conclude(recorded *traffic.Exchange, began time.Time) error {
+	if !brokeOff(recorded.Response) {
+		return h.end(recorded.Response)
+	}
+	h.mock.waiter.Until(h.r.Context(), began.Add(patience(recorded.Duration)))
+	return errAborted
 }
 
 func (h *http2Call) say(pieces [][]byte) error {

@@ -67,6 +67,8 @@ func (h *http1) frame(req *traffic.Request, response *traffic.Response) framing 
 		return framing{bodiless: true, length: recorded}
 	case h.minor > 0 && (recorded == "" || len(response.Trailer) > 0):
 		return framing{coding: "chunked", chunked: true, trailer: strings.Join(response.Trailer.Names(), ", ")}
+	case brokeOff(response) && recorded != "":
+		return framing{length: recorded}
 	case h.minor == 0 && recorded == "" && h.closes:
 		return framing{} // delimited by the end of the connection
 	}

@@ -109,6 +109,9 @@ func (h *http2Call) begin(_ *traffic.Request, response *traffic.Response) error 
 			header.Add(f.Name, f.Value)
 		}
 	}
+	for _, name := range response.Header.Values("Trailer") {
+		header.Add("Trailer", name)
+	}
 	for _, name := range []string{"Date", "Content-Type"} {
 		if len(header.Values(name)) == 0 {
 			header[name] = nil
@@ -116,7 +119,7 @@ func (h *http2Call) begin(_ *traffic.Request, response *traffic.Response) error 
 	}
 	bodiless := h.r.Method == http.MethodHead || response.Status == http.StatusNotModified
 	length := header.Get("Content-Length") != ""
-	if length && !bodiless { // redaction may have changed it
+	if length && !bodiless && !brokeOff(response) { // redaction may have changed it
 		header.Set("Content-Length", strconv.Itoa(len(response.Body.Raw)))
 	}
 	h.w.WriteHeader(response.Status)

@@ -1,22 +1,18 @@
-package mock_test
+package conformance
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -38,10 +34,15 @@ func conformanceCalls() []clientCall {
 		{Method: "GET", Target: "/chunked"},
 		{Method: "GET", Target: "/gzip", Header: map[string]string{"Accept-Encoding": "gzip"}},
 		{Method: "GET", Target: "/gzip", Header: map[string]string{"Accept-Encoding": "identity"}},
+		{Method: "GET", Target: "/br", Header: map[string]string{"Accept-Encoding": "br"}},
+		{Method: "GET", Target: "/zstd", Header: map[string]string{"Accept-Encoding": "zstd"}},
 		{Method: "GET", Target: "/none"},
 		{Method: "GET", Target: "/file", Header: map[string]string{"Range": "bytes=10-19"}},
 		{Method: "GET", Target: "/file", Header: map[string]string{"Range": "bytes=20-29"}},
 		{Method: "GET", Target: "/file", Header: map[string]string{"If-None-Match": `"v1"`}},
+		{Method: "GET", Target: "/file", Header: map[string]string{"Range": "bytes=200-"}}, // not satisfiable
+		{Method: "HEAD", Target: "/file"},
+		{Method: "GET", Target: "/trailer"},
 		{Method: "GET", Target: "/moved"},
 		{Method: "GET", Target: "/cookies"},
 		{Method: "GET", Target: "/broken"},
@@ -52,6 +53,13 @@ func conformanceCalls() []clientCall {
 		{Method: "DELETE", Target: "/echo"},
 		{Method: "PATCH", Target: "/echo", Header: map[string]string{"Content-Type": "application/merge-patch+json"}, Body: body(`{}`)},
 		{Method: "OPTIONS", Target: "/echo"},
+		{Method: "POST", Target: "/echo", Header: map[string]string{"Content-Type": "text/plain", "Expect": "100-continue"}, Body: body(big)},
+		{Method: "POST", Target: "/graphql", Header: map[string]string{"Content-Type": "application/json"}, Body: body(`{"operationName":"One","query":"query One($id: ID!) { item(id: $id) { name } }","variables":{"id":"7"}}`)},
+		{Method: "POST", Target: "/graphql", Header: map[string]string{"Content-Type": "application/json"}, Body: body(`{"operationName":"One","query":"query One($id: ID!) { item(id: $id) { name } }","variables":{"id":"8"}}`)},
+		{Method: "POST", Target: "/", Header: map[string]string{"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810.GetItem"}, Body: body(`{"TableName":"t","Key":{"id":{"S":"1"}}}`)},
+		{Method: "POST", Target: "/", Header: map[string]string{"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810.ListTables"}, Body: body(`{}`)},
+		{Method: "GET", Target: "/short"}, // breaks off
+		{Method: "GET", Target: "/plain?a=after"},
 	}
 }
 
@@ -83,6 +91,40 @@ func realServer(t *testing.T) string {
 		}
 		text(w, strings.Repeat("long ", 1000))
 	})
+	for _, coding := range []string{"br", "zstd"} {
+		mux.HandleFunc("/"+coding, func(w http.ResponseWriter, r *http.Request) {
+			data, err := traffic.Encode([]byte(strings.Repeat("long ", 1000)), coding)
+			if err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Encoding", coding)
+			w.Header().Set("Content-Type", "text/plain")
+			w.Write(data)
+		})
+	}
+	mux.HandleFunc("/trailer", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		text(w, "with a trailer")
+		w.Header().Set("X-Sum", "14")
+	})
+	mux.HandleFunc("/short", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		text(w, "ten bytes.")
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	mux.HandleFunc("/graphql", func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Variables map[string]any }
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"data":{"item":{"name":"item %v"}}}`, asked.Variables["id"])
+	})
+	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		fmt.Fprintf(w, `{"Target":%q}`, r.Header.Get("X-Amz-Target"))
+	})
 	mux.HandleFunc("/none", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("/file", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"v1"`)
@@ -103,7 +145,12 @@ func realServer(t *testing.T) string {
 		text(w, fmt.Sprintf("%s %s %s %d %.100s", r.Method, r.URL.EscapedPath(), r.Header.Get("Content-Type"), len(data), data))
 	})
 	mux.Handle("/echo/", http.StripPrefix("", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { text(w, r.Method+" "+r.URL.EscapedPath()) })))
-	s := httptest.NewServer(mux)
+	s := httptest.NewUnstartedServer(mux)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
 }
@@ -124,76 +171,4 @@ func run(t *testing.T, calls []clientCall, argv ...string) string {
 		t.Fatalf("%v: %v: %s", argv, err, stderr.String())
 	}
 	return string(out)
-}
-
-// curl makes the calls with one run of curl, so that it keeps its connection.
-func curl(t *testing.T, calls []clientCall, addr string) string {
-	t.Helper()
-	args := []string{"curl", "--silent", "--show-error"}
-	for i, c := range calls {
-		if i > 0 {
-			args = append(args, "--next", "--silent", "--show-error")
-		}
-		args = append(args, "--include", "--http1.1", "--max-time", "20", "http://"+addr+c.Target)
-		if c.Method == "HEAD" {
-			args = append(args, "--head")
-		} else {
-			args = append(args, "--request", c.Method)
-		}
-		for name, value := range c.Header {
-			args = append(args, "--header", name+": "+value)
-		}
-		if c.Body != nil { // from files: the long one is no argument, and curl asks to go on before it sends it
-			file := filepath.Join(t.TempDir(), "body")
-			if err := os.WriteFile(file, []byte(*c.Body), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			args = append(args, "--data-binary", "@"+file)
-		}
-	}
-	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("curl: %v: %.2000s", err, out)
-	}
-	return string(out)
-}
-
-// What the clients of other makes see from the mock is what they saw from the
-// real server, field by field.
-func TestConformanceOfClients(t *testing.T) {
-	clients := []struct {
-		name, program string
-		run           func(t *testing.T, addr string) string
-	}{
-		{"Python's http.client", "python3", func(t *testing.T, addr string) string {
-			return run(t, conformanceCalls(), "python3", "testdata/client.py", addr)
-		}},
-		{"Node's fetch", "node", func(t *testing.T, addr string) string {
-			return run(t, conformanceCalls(), "node", "testdata/client.mjs", addr)
-		}},
-		{"curl", "curl", func(t *testing.T, addr string) string { return curl(t, conformanceCalls(), addr) }},
-	}
-	for _, tt := range clients {
-		t.Run(tt.name, func(t *testing.T) {
-			if _, err := exec.LookPath(tt.program); err != nil {
-				t.Skipf("%s is not installed", tt.program)
-			}
-			rec := record(t, realServer(t))
-			want := tt.run(t, rec.addr())
-			recorded := rec.recorded("127.0.0.1:1") // the only port recorded for the host
-			if n := len(conformanceCalls()); len(recorded) != n {
-				t.Fatalf("%d calls were recorded, want %d", len(recorded), n)
-			}
-			s := start(t, recorded, mock.Options{})
-			s.BeginPass(1)
-			s.Enter(1, "a")
-			got := tt.run(t, s.addr)
-			if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("real server (-), mock (+):\n%s", diff)
-			}
-			if a := s.balanced(1); a.Tiers[traffic.TierExact] != len(recorded) || a.Live != len(recorded) {
-				t.Errorf("account: %+v", a)
-			}
-		})
-	}
 }

@@ -1,0 +1,65 @@
+# Makes the calls of the conformance test with one of Python's clients and
+# prints what came: client.py http.client|urllib|requests ADDRESS < CALLS
+import hashlib, http.client, json, sys
+
+module, address = sys.argv[1:]
+host, port = address.split(":")
+
+
+def by_http_client(calls):
+    conn = http.client.HTTPConnection(host, int(port), timeout=20)
+    for call in calls:
+        conn.request(call["method"], call["target"], body=call.get("body"), headers=call.get("header", {}))
+        answer = conn.getresponse()
+        try:
+            body = answer.read()
+        except http.client.IncompleteRead as e:
+            body = b"breaks off after " + e.partial
+            conn.close()
+        yield call, answer.status, answer.getheaders(), body
+
+
+def by_urllib(calls):
+    import urllib.error, urllib.request
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *args):
+            return None
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Stay)
+    for call in calls:
+        data = call["body"].encode() if "body" in call else None
+        request = urllib.request.Request(f"http://{address}{call['target']}", data=data, headers=call.get("header", {}), method=call["method"])
+        try:
+            answer = opener.open(request, timeout=20)
+        except urllib.error.HTTPError as e:
+            answer = e
+        try:
+            body = answer.read()
+        except http.client.IncompleteRead as e:
+            body = b"breaks off after " + e.partial
+        yield call, answer.status, answer.headers.items(), body
+
+
+def by_requests(calls):
+    import requests
+
+    session = requests.Session()
+    session.trust_env = False
+    for call in calls:
+        url = f"http://{address}{call['target']}"
+        answer = session.request(call["method"], url, data=call.get("body"), headers=call.get("header"), allow_redirects=False, timeout=20, stream=True)
+        try:
+            body = b"".join(answer.raw.stream(65536, decode_content=False))
+            left = answer.raw.length_remaining
+            if left and call["method"] != "HEAD":  # older ones do not tell
+                body = b"breaks off after " + body
+        except Exception as e:
+            body = type(e).__name__.encode()
+        yield call, answer.status_code, answer.raw.headers.items(), body
+
+
+client = {"http.client": by_http_client, "urllib": by_urllib, "requests": by_requests}[module]
+for call, status, fields, body in client(json.load(sys.stdin)):
+    fields = sorted([k.lower(), v] for k, v in fields)
+    print(json.dumps([call["method"], call["target"], status, fields, len(body), hashlib.sha256(body).hexdigest()]))
