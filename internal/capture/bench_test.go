@@ -22,6 +22,9 @@ import (
 // nowhere is a sink that keeps nothing, so that the proxy alone is measured.
 type nowhere struct{}
 
+func (nowhere) SampledOut(int) {}
+func (nowhere) Dropped(int)    {}
+
 func (nowhere) Add(*traffic.Exchange) error { return nil }
 
 // BenchmarkInbound puts the recording proxy beside httputil.ReverseProxy and

@@ -30,7 +30,12 @@ type memory struct {
 	mu  sync.Mutex
 	all []*traffic.Exchange
 	err error
+	// What it was told of exchanges that it was not given.
+	sampledOut, dropped int
 }
+
+func (m *memory) SampledOut(n int) { m.sampledOut += n }
+func (m *memory) Dropped(n int)    { m.dropped += n }
 
 func (m *memory) Add(x *traffic.Exchange) error {
 	m.mu.Lock()
@@ -103,6 +108,9 @@ func (s *stage) stop() []*traffic.Exchange {
 	c := s.recorder.Counts()
 	if c.Active != 0 || c.Seen != c.Stored+c.SampledOut+c.Dropped {
 		s.t.Errorf("the counts do not balance: %+v", c)
+	}
+	if s.sink.sampledOut != int(c.SampledOut) || s.sink.err == nil && s.sink.dropped != int(c.Dropped) || s.sink.err != nil && s.sink.dropped != 0 {
+		s.t.Errorf("the sink was told of %d sampled out and %d dropped, of %+v", s.sink.sampledOut, s.sink.dropped, c)
 	}
 	slices.SortFunc(s.sink.all, func(a, b *traffic.Exchange) int { return strings.Compare(a.ID, b.ID) })
 	return s.sink.all

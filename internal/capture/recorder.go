@@ -12,11 +12,14 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic/lanes"
 )
 
-// Sink keeps recorded exchanges. Add is called by one goroutine at a time, in
-// the order in which exchanges end; the exchange is the sink's from then on.
-// *snapshot.Writer satisfies it.
+// Sink keeps recorded exchanges, and the account of those it is not given. Its
+// methods are called by one goroutine, Add in the order in which exchanges
+// end; the exchange is the sink's from then on, and one that Add refuses is in
+// the sink's own account. *snapshot.Writer satisfies it.
 type Sink interface {
 	Add(x *traffic.Exchange) error
+	SampledOut(n int)
+	Dropped(n int)
 }
 
 // Options are the settings of a Recorder.
@@ -96,8 +99,10 @@ type Recorder struct {
 	queue       []*traffic.Exchange
 	queued      int64 // bytes
 	closing     bool
-	failed      error // the first error of the sink
-	kept        int64 // exchanges and bytes handed to the sink
+	failed      error  // the first error of the sink
+	refused     int64  // by the sink, among the dropped
+	told        Counts // what the sink knows of SampledOut and Dropped
+	kept        int64  // exchanges and bytes handed to the sink
 	keptBytes   int64
 	full        chan struct{} // closed when the budget is used up
 	isFull      bool
@@ -183,6 +188,7 @@ func (r *Recorder) drain() {
 	for {
 		for len(r.queue) == 0 {
 			if r.closing && r.counts.Active == 0 {
+				r.tell()
 				return
 			}
 			r.changed.Wait()
@@ -191,6 +197,7 @@ func (r *Recorder) drain() {
 		r.queue = r.queue[1:]
 		size := weight(x)
 		incomplete := len(x.Incomplete) > 0
+		r.tell()
 		r.mu.Unlock()
 		err := r.sink.Add(x)
 		r.mu.Lock()
@@ -199,6 +206,7 @@ func (r *Recorder) drain() {
 		switch {
 		case err != nil:
 			r.counts.Dropped++
+			r.refused++
 			r.failed = cmp.Or(r.failed, err)
 		default:
 			r.counts.Stored++
@@ -208,6 +216,21 @@ func (r *Recorder) drain() {
 		}
 		r.changed.Broadcast()
 	}
+}
+
+// tell brings the account of the sink up to date, so that it is right even if
+// the recorder is killed. r.mu must be held; it is not while the sink works.
+func (r *Recorder) tell() {
+	sampledOut, dropped := r.counts.SampledOut-r.told.SampledOut, r.counts.Dropped-r.refused-r.told.Dropped
+	if sampledOut == 0 && dropped == 0 {
+		return
+	}
+	r.told.SampledOut += sampledOut
+	r.told.Dropped += dropped
+	r.mu.Unlock()
+	defer r.mu.Lock()
+	r.sink.SampledOut(int(sampledOut))
+	r.sink.Dropped(int(dropped))
 }
 
 // weight is about how many bytes an exchange holds in memory.

@@ -20,6 +20,7 @@ import (
 	"github.com/reprise-ci/reprise/internal/config"
 	"github.com/reprise-ci/reprise/internal/process"
 	"github.com/reprise-ci/reprise/internal/redact"
+	"github.com/reprise-ci/reprise/internal/snapshot"
 	"github.com/reprise-ci/reprise/internal/workdir"
 )
 
@@ -181,15 +182,18 @@ func record(ctx context.Context, s Surroundings, p *project, f recordFlags) (err
 	if counts.Stored == 0 {
 		return errors.Join(runErr, closeErr, errors.New("nothing was recorded, so no snapshot was written"))
 	}
-	writer.SampledOut(int(counts.SampledOut))
-	writer.Dropped(int(counts.Dropped))
 	manifest, err := writer.Close()
 	if err != nil {
 		return errors.Join(runErr, closeErr, err)
 	}
 	stored = true
-	fmt.Fprintf(s.Stderr, "%s: %d inbound and %d outbound exchanges; %s\n", p.Snapshot, manifest.Inbound, manifest.Outbound, counts)
+	fmt.Fprintf(s.Stderr, "%s: %d inbound and %d outbound exchanges; %s\n", p.Snapshot, manifest.Inbound, manifest.Outbound, completeness(manifest.Completeness))
 	return errors.Join(runErr, closeErr)
+}
+
+// completeness is the line of a manifest that accounts for what was seen.
+func completeness(k snapshot.Completeness) string {
+	return fmt.Sprintf("%d seen: %d stored (%d incomplete), %d sampled out, %d dropped", k.Seen, k.Stored, k.Incomplete, k.SampledOut, k.Dropped)
 }
 
 // runProxies makes both proxies and runs them.

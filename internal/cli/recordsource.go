@@ -33,6 +33,9 @@ func (f recordFlags) writer(p *project) (*snapshot.Writer, *traffic.Router, erro
 		service = strings.TrimSuffix(filepath.Base(p.Snapshot), ".rpk")
 	}
 	w, err := snapshot.NewWriter(p.Snapshot, redactor, snapshot.Options{Service: service, Router: router, Replace: f.replace, FlushAfter: f.flush})
+	if errors.Is(err, snapshot.ErrUnfinished) {
+		err = fmt.Errorf("%w\nhint: reprise snapshot recover %s", err, p.Snapshot)
+	}
 	return w, router, err
 }
 

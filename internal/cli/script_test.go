@@ -45,6 +45,8 @@ func TestMain(m *testing.M) {
 // The scripts start in a directory with a small snapshot, tiny, beside them.
 // "exits N command…" runs a command that must end with exit code N.
 // "listening ADDRESS" waits for a server there; FREE is an address for one.
+// "filled FILE" waits until a recording is in it. The snapshot raw was not
+// redacted.
 // REPO is the root of the repository, SERVICE the URL of a server that answers
 // every request with 204, or 202 when it asks for 3 things.
 func TestScripts(t *testing.T) {
@@ -57,7 +59,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "listening": listening},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "listening": listening, "filled": filled},
 		Setup: func(env *testscript.Env) error {
 			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("limit") == "3" {
@@ -78,6 +80,9 @@ func TestScripts(t *testing.T) {
 				"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org",
 				"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "RUNNER_TEMP="+env.Getenv("TMPDIR"), "REPO="+root, "SERVICE="+service.URL, "FREE="+free.Addr().String(),
 			)
+			if err := writeRaw(filepath.Join(env.WorkDir, "raw")); err != nil {
+				return err
+			}
 			return writeTiny(filepath.Join(env.WorkDir, "tiny"))
 		},
 	})
@@ -132,6 +137,46 @@ func listening(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("nobody listens: %v", err)
+}
+
+// filled waits until more than the first line of a packed snapshot is in a
+// file.
+func filled(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: filled FILE")
+	}
+	for range 1000 {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 24 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s stays empty", args[0])
+}
+
+// nothing is a redactor that changes nothing, and says so.
+type nothing struct{}
+
+func (nothing) Redact(*traffic.Exchange) ([]traffic.Redaction, error) { return nil, nil }
+func (nothing) Describe() snapshot.RedactionInfo {
+	return snapshot.RedactionInfo{Version: "none", KeyID: "none"}
+}
+
+// writeRaw writes a snapshot of one exchange that was not redacted.
+func writeRaw(dir string) error {
+	w, err := snapshot.NewWriter(dir, nothing{}, snapshot.Options{Service: "raw"})
+	if err != nil {
+		return err
+	}
+	err = w.Add(&traffic.Exchange{
+		ID: "in-000001", Direction: traffic.Inbound, Lane: "in-000001", Start: time.Date(2026, 11, 2, 9, 30, 0, 0, time.UTC),
+		Request: traffic.Request{Method: "GET", Scheme: "http", Authority: "raw", Target: "/", Proto: "HTTP/1.1"},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Close()
+	return err
 }
 
 // writeTiny writes a snapshot of one exchange.

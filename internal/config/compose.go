@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,27 @@ func (c *Config) RedactOptions(key []byte) redact.Options {
 		opts.Rules = append(opts.Rules, redact.Rule{Name: r.Name, Path: r.Address, Action: redact.Action(r.Action)})
 	}
 	return opts
+}
+
+// scan looks for what redaction left in a recorded exchange, apart from what
+// the detectors that are switched off would find; nil if the snapshot is
+// trusted.
+func (c *Config) scan() (func(*traffic.Exchange) []string, error) {
+	if c.Redact.Trust {
+		return nil, nil
+	}
+	scanner, err := redact.NewScanner(c.RedactOptions(nil).Rules)
+	if err != nil {
+		return nil, c.Mistake("redact", "%v", err)
+	}
+	return func(x *traffic.Exchange) (places []string) {
+		for _, leak := range scanner.Exchange(x) {
+			if !slices.Contains(c.Redact.Disable, leak.Detector) {
+				places = append(places, leak.String())
+			}
+		}
+		return places
+	}, nil
 }
 
 // MockOptions are those of a mock.
@@ -123,8 +145,12 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 			return pipeline.Options{}, c.Mistake("latency.load", "%v", err)
 		}
 	}
+	scan, err := c.scan()
+	if err != nil {
+		return pipeline.Options{}, err
+	}
 	o := pipeline.Options{
-		Redactor: redactor,
+		Redactor: redactor, Scan: scan,
 		Snapshot: c.Snapshot, Dir: at.Dir, BaseRef: c.BaseRef, TempDir: at.TempDir, LogDir: filepath.Join(c.OutputDir, "logs"),
 		Build:      pipeline.Build{Command: c.Build.Command, Dir: c.Build.Dir},
 		Replay:     replay.Options{Concurrency: c.Replay.Concurrency, Timeout: time.Duration(c.Replay.Timeout), Router: router},

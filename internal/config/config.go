@@ -148,6 +148,7 @@ type Mock struct {
 type Redact struct {
 	Rules   []RedactRule `yaml:"rules"`
 	Disable []string     `yaml:"disable" doc:"detectors of the recorder to switch off"`
+	Trust   bool         `yaml:"trust" doc:"replay a snapshot though it was not redacted, or though a scan finds something in it"`
 }
 
 // RedactRule says what becomes of the values at an address and below it.

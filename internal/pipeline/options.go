@@ -49,6 +49,10 @@ type Options struct {
 	// Redactor replaces personal data in what the arms were seen to do, before
 	// anything of it can get into a report.
 	Redactor Redactor
+	// Scan names the places of a recorded exchange that hold what should not be
+	// kept, never their values. The run refuses a snapshot with such places, or
+	// without redaction; nil trusts it.
+	Scan func(x *traffic.Exchange) []string
 
 	Seed    int64
 	Keep    Keep

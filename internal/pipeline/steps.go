@@ -27,6 +27,11 @@ func (r *run) readSnapshot(ctx context.Context) error {
 		return badInput(stage, err)
 	}
 	defer reader.Close()
+	m := reader.Manifest()
+	if r.options.Scan != nil && (m.Redaction.Version == "" || m.Redaction.Version == "none") {
+		return badInput(stage, fmt.Errorf("snapshot %s was not redacted; record it anew, or set redact.trust to replay it all the same", r.options.Snapshot))
+	}
+	var left []string
 	for x, err := range reader.All() {
 		if err != nil {
 			return badInput(stage, err)
@@ -34,9 +39,14 @@ func (r *run) readSnapshot(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if r.options.Scan != nil {
+			left = append(left, r.options.Scan(x)...)
+		}
 		r.recorded = append(r.recorded, x)
 	}
-	m := reader.Manifest()
+	if n := len(left); n > 0 {
+		return badInput(stage, fmt.Errorf("snapshot %s holds what redaction should have replaced, at %d places, the first: %s; reprise scan names all; redact.trust replays it all the same", r.options.Snapshot, n, left[0]))
+	}
 	r.recording = Recording{Name: m.Name, Digest: m.Digest, RecordedAt: m.RecordedFrom, Inbound: m.Inbound, Outbound: m.Outbound}
 	for _, change := range m.Redactions {
 		r.recording.Redacted += change.Count
