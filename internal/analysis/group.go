@@ -47,7 +47,7 @@ func compareStrings(a, b string) int { return strings.Compare(a, b) }
 
 // kindRank orders kinds by how much they matter.
 func kindRank(k Kind) int {
-	return slices.Index([]Kind{KindCrash, KindResponse, KindOutbound, KindLatency, KindResource}, k)
+	return slices.Index([]Kind{KindCrash, KindResponse, KindOutbound, KindFragility, KindLatency, KindResource}, k)
 }
 
 // lanes returns the distinct lanes that show the group.

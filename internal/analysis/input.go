@@ -26,6 +26,9 @@ type Input struct {
 	Confirm []Round
 	Seed    int64
 	Stopped string
+	// Chaos are passes in which dependencies went wrong; what counts shows in
+	// all of them.
+	Chaos []Chaos
 	// Resources is what the arms used.
 	Resources []Resource
 }

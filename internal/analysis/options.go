@@ -64,7 +64,7 @@ var defaultFailOn = []string{string(KindResponse), string(KindOutbound), string(
 
 // Gates lists what FailOn may name.
 func Gates() []string {
-	return []string{string(KindResponse), string(KindOutbound), string(KindCrash), string(KindLatency), string(KindResource), GateInconclusive, GateAssisted, GateNever}
+	return []string{string(KindResponse), string(KindOutbound), string(KindCrash), string(KindFragility), string(KindLatency), string(KindResource), GateInconclusive, GateAssisted, GateNever}
 }
 
 // Validate reports the first setting that cannot be meant.

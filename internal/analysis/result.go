@@ -27,6 +27,9 @@ const (
 	KindLatency  Kind = "latency"
 	KindCrash    Kind = "crash"
 	KindResource Kind = "resource"
+	// KindFragility is what head fails at when a dependency goes wrong, and base
+	// survives.
+	KindFragility Kind = "fragility"
 )
 
 // Cause says who changed: told from recording R, base A and head B.
@@ -62,6 +65,7 @@ const (
 	ChangeMore         Change = "more" // more of a resource
 	ChangeNoResponse   Change = "no-response"
 	ChangeCrash        Change = "crash"
+	ChangeFragile      Change = "fragile" // fails with a dependency that fails
 )
 
 // Finding is one reported difference.
@@ -240,6 +244,8 @@ type Result struct {
 	Mock      map[string]Account `json:"mock"` // by arm: base, control, head
 	Latency   Latency            `json:"latency"`
 	Resources []Resource         `json:"resources,omitempty"`
+	// Chaos sums up the passes in which dependencies went wrong; nil without.
+	Chaos *Fragility `json:"chaos,omitempty"`
 	// Replayed, Equal, Changed and Noisy count inbound exchanges of head:
 	// Replayed = Equal + Changed; Noisy is the number of addresses left to
 	// their class.

@@ -37,6 +37,8 @@ func Run(in Input, opts Options) Result {
 	result.Endpoints, result.Latency = r.latency()
 	result.Findings = append(result.Findings, r.unexplained(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall))...)
 	result.Findings = append(result.Findings, r.resourceFindings()...)
+	fragile, chaos := r.fragility()
+	result.Findings, result.Chaos = append(result.Findings, fragile...), chaos
 	r.gate(result.Findings)
 	result.Warnings = slices.Concat(r.accept(result.Findings), r.ruleWarnings(), answers.unsteady())
 	order(result.Findings)

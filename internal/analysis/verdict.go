@@ -93,7 +93,7 @@ func failReason(gating []Finding) string {
 		count[f.Kind]++
 	}
 	var parts []string
-	for _, k := range []Kind{KindCrash, KindResponse, KindOutbound, KindLatency, KindResource} {
+	for _, k := range []Kind{KindCrash, KindResponse, KindOutbound, KindFragility, KindLatency, KindResource} {
 		if count[k] > 0 {
 			parts = append(parts, plural(count[k], string(k)+" finding"))
 		}

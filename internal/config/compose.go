@@ -91,6 +91,21 @@ func (c *Config) MockOptions() (mock.Options, error) {
 	return opts, nil
 }
 
+// chaos is how dependencies go wrong, or nil.
+func (c *Config) chaos() *mock.Faults {
+	if len(c.Chaos.Faults) == 0 {
+		return nil
+	}
+	faults := &mock.Faults{Seed: c.Chaos.Seed}
+	if faults.Seed == 0 {
+		faults.Seed = uint64(c.Seed)
+	}
+	for _, f := range c.Chaos.Faults {
+		faults.Faults = append(faults.Faults, f.fault())
+	}
+	return faults
+}
+
 // readRules reads a file of mock rules.
 func readRules(path string) ([]mock.Rule, error) {
 	f, err := os.Open(path)
@@ -160,6 +175,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
 			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: stages,
 		},
+		Chaos:     c.chaos(),
 		CallsFile: filepath.Join(c.OutputDir, CallsFile),
 		Seed:      c.Seed, Keep: pipeline.Keep(c.Keep), Environ: at.Environ, Now: at.Now,
 	}

@@ -6,6 +6,7 @@ package config
 import (
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/transform"
 )
@@ -25,7 +26,7 @@ type Config struct {
 	Snapshot string   `yaml:"snapshot" doc:"directory or .rpk file of the recorded traffic; the only one under snapshots/ if empty"`
 	Target   string   `yaml:"target" doc:"where the versions run: kind (an own cluster), kubernetes (a given one) or process (local processes)"`
 	BaseRef  string   `yaml:"base-ref" doc:"branch, tag or commit that the change will be merged into; the pull request's base or the default branch if empty"`
-	FailOn   []string `yaml:"fail-on" doc:"what makes the check fail: response, outbound, crash, latency, resource, inconclusive, assisted, never"`
+	FailOn   []string `yaml:"fail-on" doc:"what makes the check fail: response, outbound, crash, fragility, latency, resource, inconclusive, assisted, never"`
 	Routes   []string `yaml:"routes" doc:"path templates such as /v1/shops/{shop}, for paths whose variable parts do not look like ids"`
 
 	Thresholds []string `yaml:"thresholds" doc:"conditions that must hold, such as 'p90 < 150ms' or 'GET /v1/orders: slower < 10%'"`
@@ -47,6 +48,7 @@ type Config struct {
 	Replay  Replay  `yaml:"replay"`
 	Latency Latency `yaml:"latency"`
 	Mock    Mock    `yaml:"mock"`
+	Chaos   Chaos   `yaml:"chaos"`
 	Redact  Redact  `yaml:"redact"`
 
 	Ignore []Ignore `yaml:"ignore"`
@@ -142,6 +144,32 @@ type Mock struct {
 	Fuzzy       bool              `yaml:"fuzzy" doc:"answer a read that nothing recorded equals from the recorded call most like it; such an answer is a guess and shown as one"`
 	FuzzyScore  float64           `yaml:"fuzzy-score" doc:"how alike the two must be, 0 to 1"`
 	FuzzyMargin float64           `yaml:"fuzzy-margin" doc:"how much less alike any recorded call with another answer must be"`
+}
+
+// Chaos says how dependencies go wrong in extra passes of base and head.
+type Chaos struct {
+	Seed   uint64       `yaml:"seed"` // that of the run if 0
+	Faults []ChaosFault `yaml:"faults"`
+}
+
+// ChaosFault is one way in which calls to a dependency go wrong; see
+// [mock.Fault].
+type ChaosFault struct {
+	Dependency string   `yaml:"dependency"`
+	Share      float64  `yaml:"share"`
+	Kind       string   `yaml:"kind"`
+	Status     int      `yaml:"status"`
+	Delay      Duration `yaml:"delay"`
+	Sigma      float64  `yaml:"sigma"`
+	Rate       int      `yaml:"rate"`
+}
+
+// fault is the same for the mock.
+func (f ChaosFault) fault() mock.Fault {
+	return mock.Fault{
+		Dependency: f.Dependency, Share: f.Share, Kind: mock.FaultKind(f.Kind), Status: f.Status,
+		Delay: time.Duration(f.Delay), Sigma: f.Sigma, Rate: f.Rate,
+	}
 }
 
 // Redact adds to what the recorder makes safe by itself.

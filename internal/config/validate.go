@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // choices are the keys that take one word, or several, of a few.
 var choices = map[string][]string{
 	"target":       {TargetKind, TargetKubernetes, TargetProcess},
-	"fail-on":      {"response", "outbound", "crash", "latency", "resource", "inconclusive", "assisted", "never"},
+	"fail-on":      {"response", "outbound", "crash", "fragility", "latency", "resource", "inconclusive", "assisted", "never"},
 	"keep":         {"never", "on-failure", "always"},
 	"comment":      {"auto", "always", "on-failure", "never"},
 	"mock.latency": {"none", "recorded"},
@@ -95,6 +96,21 @@ func (c *Config) Validate() error {
 	}
 	for i, s := range c.Replay.Sign {
 		oneKey(fmt.Sprintf("replay.sign[%d]", i), s.Key, s.KeyEnv, s.KeyFile)
+	}
+	for i, f := range c.Chaos.Faults {
+		where := fmt.Sprintf("chaos.faults[%d]", i)
+		one := mock.Faults{Faults: []mock.Fault{f.fault()}}
+		switch err := one.Validate(); {
+		case err != nil:
+			_, why, _ := strings.Cut(err.Error(), ": ")
+			wrong(where, "%s", why)
+		case f.Share == 0:
+			wrong(where, "share is missing; it is the part of the calls that go wrong, above 0 and at most 1")
+		case f.Kind == string(mock.FaultDelay) && f.Delay == 0:
+			wrong(where, "delay is missing; how long, such as 200ms")
+		case f.Kind == string(mock.FaultDNS) && c.Target == TargetProcess:
+			wrong(where, "dns needs target kind: local processes do not ask the mock for names")
+		}
 	}
 	for i, rule := range c.Ignore {
 		if rule.Address.String() == "" {

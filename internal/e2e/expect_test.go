@@ -34,13 +34,13 @@ func (e expectation) matches(f analysis.Finding) bool {
 
 var (
 	kinds = []analysis.Kind{
-		analysis.KindResponse, analysis.KindOutbound, analysis.KindLatency, analysis.KindCrash, analysis.KindResource,
+		analysis.KindResponse, analysis.KindOutbound, analysis.KindLatency, analysis.KindCrash, analysis.KindResource, analysis.KindFragility,
 	}
 	changes = []analysis.Change{
 		analysis.ChangeStatus, analysis.ChangeMissing, analysis.ChangeExtra, analysis.ChangeType, analysis.ChangeLength,
 		analysis.ChangeValue, analysis.ChangeOrder, analysis.ChangeClass, analysis.ChangeNewCall, analysis.ChangeMissingCall,
 		analysis.ChangeRepeatedCall, analysis.ChangeChangedCall, analysis.ChangeReordered, analysis.ChangeSlower,
-		analysis.ChangeFaster, analysis.ChangeNoResponse, analysis.ChangeCrash,
+		analysis.ChangeFaster, analysis.ChangeNoResponse, analysis.ChangeCrash, analysis.ChangeFragile,
 	}
 )
 

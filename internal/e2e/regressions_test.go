@@ -19,6 +19,7 @@ type regression struct {
 	name   string // "lost-call"
 	path   string // absolute
 	expect []expectation
+	chaos  string // what goes wrong with a dependency while it is looked for; "" for nothing
 }
 
 // slows reports whether the report must show a change of latency.
@@ -46,7 +47,13 @@ func regressions(t *testing.T) []regression {
 		if path, err = filepath.Abs(path); err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, regression{strings.TrimSuffix(filepath.Base(path), ".patch"), path, expect})
+		chaos := ""
+		for line := range strings.Lines(string(data)) {
+			if fault, ok := strings.CutPrefix(line, "# chaos: "); ok {
+				chaos = strings.TrimSpace(fault)
+			}
+		}
+		list = append(list, regression{strings.TrimSuffix(filepath.Base(path), ".patch"), path, expect, chaos})
 	}
 	return list
 }
@@ -60,7 +67,7 @@ func TestEveryKindOfRegressionIsThere(t *testing.T) {
 	}
 	want := []string{
 		"changed-argument", "changed-message", "constant-id", "error-on-input", "field-missing", "harmless",
-		"lost-call", "n-plus-one", "new-host", "slower-25", "type-changed",
+		"lost-call", "n-plus-one", "new-host", "no-retry", "slower-25", "type-changed",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("patches: %q, want %q", names, want)

@@ -52,6 +52,9 @@ func TestRegressionsAreFound(t *testing.T) {
 				args = []string{"--latency-off"}
 				t.Parallel()
 			}
+			if r.chaos != "" {
+				args = append(args, "--fail-on", "response,outbound,crash,fragility")
+			}
 			repository := newRepository(t, r)
 			checkMeasured(t, r.expect, func() (*report.Document, int) { return run(t, repository, args...) })
 		})
@@ -67,6 +70,11 @@ func newRepository(t *testing.T, patches ...regression) string {
 	if err := os.CopyFS(filepath.Join(dir, "snapshots", "shop"), os.DirFS("../../snapshots/shop")); err != nil {
 		t.Fatal(err)
 	}
+	for _, p := range patches {
+		if p.chaos != "" {
+			chaos(t, dir, p.chaos)
+		}
+	}
 	git := func(args ...string) { command(t, dir, "git", args...) }
 	git("init", "-q", "-b", "main")
 	git("config", "user.name", "test")
@@ -79,6 +87,21 @@ func newRepository(t *testing.T, patches ...regression) string {
 	}
 	git("commit", "-qam", "The shop with a change", "--allow-empty")
 	return dir
+}
+
+// chaos adds a fault to the configuration of the example.
+func chaos(t *testing.T, dir, fault string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, "examples", "shop", "reprise.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(f, "\nchaos:\n  faults:\n    - %s\n", fault); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // run runs reprise in a repository and returns its report and exit code.

@@ -41,7 +41,7 @@ func Inputs() []Input {
 		{Name: "snapshot"},
 		{Name: "target", Kind: KindWord, Words: []string{"kind", "kubernetes", "process"}},
 		{Name: "base-ref"},
-		{Name: "fail-on", Kind: KindWords, Words: []string{"response", "outbound", "crash", "latency", "resource", "inconclusive", "assisted", "never"}},
+		{Name: "fail-on", Kind: KindWords, Words: []string{"response", "outbound", "crash", "fragility", "latency", "resource", "inconclusive", "assisted", "never"}},
 		{Name: "thresholds", Kind: KindLines},
 		{Name: "routes", Kind: KindLines},
 		{Name: "chart"},

@@ -30,7 +30,7 @@ func TestReadInputsSaysAllMistakes(t *testing.T) {
 		"INPUT_KEEP", "sometimes", "INPUT_SNAPSHOT", "a\x00b", "INPUT_SEED", "7",
 	), github.Inputs())
 	want := []string{
-		`input fail-on: "respnse" is not one of response, outbound, crash, latency, resource, inconclusive, assisted, never; did you mean "response"?`,
+		`input fail-on: "respnse" is not one of response, outbound, crash, fragility, latency, resource, inconclusive, assisted, never; did you mean "response"?`,
 		`input keep: "sometimes" is not one of never, on-failure, always`,
 		`input latency-max-rounds: "-1" is not a whole number, as in 12`,
 		`input service: has more than one line; give one value`,

@@ -21,6 +21,7 @@ func (r *run) attributeBetter(ctx context.Context) error {
 	}
 	r.note("With %d requests at a time, too many calls to dependencies could belong to any of several requests (%s): the service does not forward traceparent or baggage. All passes were repeated with one request at a time.",
 		r.options.Replay.Concurrency, strings.Join(unsure, ", "))
+	r.concurrency = 1
 	for _, arm := range arms {
 		if err := r.stage("replay on "+string(arm)+" again", r.replayAgain(arm))(ctx); err != nil {
 			return err
@@ -57,6 +58,6 @@ func (r *run) replayAgain(arm Arm) step {
 		}
 		seen := &observation{crashes: r.seen[arm].crashes}
 		r.seen[arm] = seen
-		return r.pass(arm, passPlan{number: correctnessPass, concurrency: 1}, seen)(ctx)
+		return r.pass(arm, passPlan{number: correctnessPass, concurrency: r.concurrency}, seen)(ctx)
 	}
 }

@@ -105,7 +105,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // its verdict is analysis.Error. Everything it started is gone when it
 // returns, unless the options keep it.
 func Run(ctx context.Context, o Options, progress Progress) (*Outcome, error) {
-	r := &run{options: o, progress: progress, begun: o.Now(), seen: map[Arm]*observation{}}
+	r := &run{options: o, progress: progress, begun: o.Now(), concurrency: max(o.Replay.Concurrency, 1), seen: map[Arm]*observation{}}
 	for _, arm := range arms {
 		r.seen[arm] = &observation{}
 	}
@@ -140,15 +140,17 @@ type run struct {
 	rounds    []analysis.Round
 	confirm   []analysis.Round // fresh ones, when the others show a change
 	chaos     []*chaosPass     // while dependencies went wrong
-	stopped   string           // why measuring ended
-	loaded    *Load
-	passes    uint32 // the number that was given out last
-	result    *analysis.Result
-	mu        sync.Mutex
-	stages    []Stage
-	notes     []string
-	teardown  []func(context.Context) error
-	urgent    []func(context.Context) error // of those, what a cancelled run begins at once
+	// concurrency is that of the passes: that of the options, or less.
+	concurrency int
+	stopped     string // why measuring ended
+	loaded      *Load
+	passes      uint32 // the number that was given out last
+	result      *analysis.Result
+	mu          sync.Mutex
+	stages      []Stage
+	notes       []string
+	teardown    []func(context.Context) error
+	urgent      []func(context.Context) error // of those, what a cancelled run begins at once
 }
 
 // do is the recipe.
@@ -197,6 +199,9 @@ func (r *run) do(ctx context.Context) error {
 		if err := r.stage("send the load", r.load)(ctx); err != nil {
 			return err
 		}
+	}
+	if err := r.breakDependencies(ctx); err != nil {
+		return err
 	}
 	return r.stage("judge", r.judge)(ctx)
 }

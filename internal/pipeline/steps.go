@@ -196,7 +196,7 @@ func (r *run) blame(arm Arm, err error) error {
 func (r *run) headRuns() bool { return len(r.seen[Head].crashes) == 0 }
 
 func (r *run) replay(arm Arm) step {
-	return r.pass(arm, passPlan{number: correctnessPass, concurrency: r.options.Replay.Concurrency}, r.seen[arm])
+	return r.pass(arm, passPlan{number: correctnessPass, concurrency: r.concurrency}, r.seen[arm])
 }
 
 // pass replays the recording on an arm and keeps what was seen of it.
@@ -250,6 +250,9 @@ func (r *run) input() analysis.Input {
 	in := analysis.Input{
 		Recorded: r.recorded, Redacted: r.redacted, Rounds: r.rounds, Confirm: r.confirm, Seed: r.options.Seed, Stopped: r.stopped,
 		Base: r.seen[Base].observation(), Control: r.seen[Control].observation(), Head: r.seen[Head].observation(),
+	}
+	for _, c := range r.chaos {
+		in.Chaos = append(in.Chaos, analysis.Chaos{Base: c.base.observation(), Head: c.head.observation()})
 	}
 	for _, arm := range arms {
 		if used := r.seen[arm].used; used != nil {

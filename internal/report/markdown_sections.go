@@ -28,6 +28,8 @@ func (d *Document) markdownSections() []*section {
 	calls := d.pick(analysis.KindOutbound)
 	add(d.findingsSection("changed calls", "#### Changed calls to dependencies", 90, calls))
 	add(d.moreSection("further changed calls", 58, calls))
+	add(d.findingsSection("new failures when a dependency fails", "#### When a dependency fails", 89, d.pick(analysis.KindFragility)))
+	add(d.moreSection("further failures when a dependency fails", 56, d.pick(analysis.KindFragility)))
 	add(d.thresholdSection())
 	add(d.latencySection())
 	add(d.loadSection())
@@ -420,6 +422,10 @@ func (d *Document) method() []string {
 	}
 	if n := len(d.Thresholds); n > 0 && len(d.broken()) == 0 {
 		out = append(out, fmt.Sprintf("%s %s.", count(n, "threshold"), map[bool]string{true: "holds", false: "hold"}[n == 1]))
+	}
+	if c := d.Chaos; c != nil {
+		out = append(out, fmt.Sprintf("Dependencies went wrong for %s: base failed at %s, head at %s; %s of these are new.",
+			count(c.Requests, "request"), thousands(c.Base), thousands(c.Head), thousands(c.New)))
 	}
 	for _, s := range []string{d.attribution(), d.answered()} {
 		if s != "" {

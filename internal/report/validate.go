@@ -10,7 +10,7 @@ import (
 // The values that a document may hold.
 var (
 	verdicts = []analysis.Verdict{analysis.Pass, analysis.Fail, analysis.Inconclusive, analysis.Error}
-	kinds    = []analysis.Kind{analysis.KindCrash, analysis.KindResponse, analysis.KindOutbound, analysis.KindLatency, analysis.KindResource}
+	kinds    = []analysis.Kind{analysis.KindCrash, analysis.KindResponse, analysis.KindOutbound, analysis.KindFragility, analysis.KindLatency, analysis.KindResource}
 	causes   = []analysis.Cause{analysis.CauseHead, analysis.CauseSnapshot, analysis.CauseNoise}
 	speeds   = []analysis.Speed{"", analysis.Slower, analysis.Faster, analysis.Same, analysis.SpeedInconclusive}
 )

@@ -58,6 +58,9 @@ func (d *Document) changes() []string {
 	if n := len(d.pick(analysis.KindOutbound)); n > 0 {
 		parts = append(parts, count(n, "change")+" in calls to dependencies")
 	}
+	if n := len(d.pick(analysis.KindFragility)); n > 0 {
+		parts = append(parts, count(n, "new failure")+" when a dependency fails")
+	}
 	var slower, faster []string
 	for _, f := range d.pick(analysis.KindLatency) {
 		if f.Change == analysis.ChangeFaster {
@@ -346,6 +349,8 @@ func whatChanged(f analysis.Finding) string {
 		return "faster"
 	case analysis.ChangeNoResponse:
 		return "no response"
+	case analysis.ChangeFragile:
+		return "fails when a dependency does"
 	case analysis.ChangeCrash:
 		return "the service crashed"
 	}
@@ -376,6 +381,8 @@ func kindOf(k analysis.Kind) string {
 		return "Latency"
 	case analysis.KindCrash:
 		return "Crashes"
+	case analysis.KindFragility:
+		return "Failing dependencies"
 	case analysis.KindResource:
 		return "Resources"
 	}

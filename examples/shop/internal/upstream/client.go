@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,8 +32,24 @@ type client struct {
 const maxAnswer = 1 << 20
 
 // call sends in as JSON (nothing when it is nil) and reads the answer into out
-// (which may be nil). An answer other than 2xx is a *StatusError.
+// (which may be nil). An answer other than 2xx is a *StatusError. A question that
+// was not answered in time is asked once more.
 func (c *client) call(ctx context.Context, method, path string, header http.Header, in, out any) error {
+	err := c.once(ctx, method, path, header, in, out)
+	if method == http.MethodGet && passes(err) {
+		return c.once(ctx, method, path, header, in, out)
+	}
+	return err
+}
+
+// passes reports whether a failure is one of time, which may be gone.
+func passes(err error) bool {
+	var failed *StatusError
+	return errors.As(err, &failed) && failed.Status == http.StatusGatewayTimeout
+}
+
+// once is call without a second try.
+func (c *client) once(ctx context.Context, method, path string, header http.Header, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
