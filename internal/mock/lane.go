@@ -239,17 +239,14 @@ func (p *pass) enter(name traffic.Lane) {
 func (p *pass) leave(name traffic.Lane) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, l := range p.active {
-		if l == name {
-			p.active = append(p.active[:i:i], p.active[i+1:]...) // a new array: readers keep theirs
-			return
-		}
+	if i := slices.Index(p.active, name); i >= 0 {
+		p.active = slices.Delete(p.active, i, i+1)
 	}
 }
 
-// running returns the active lanes; the caller must not change the slice.
+// running returns the active lanes as of now.
 func (p *pass) running() []traffic.Lane {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.active[:len(p.active):len(p.active)]
+	return slices.Clone(p.active)
 }
