@@ -85,6 +85,9 @@ func serveMock(ctx context.Context, s Surroundings, p *project, listen []string,
 	group.Go(func() error { showCounters(serving, s, m); return nil })
 	err = errors.Join(group.Wait(), writeJournal(s, p, m), m.Close())
 	fmt.Fprintln(s.Stderr, counters(m))
+	for _, name := range m.UnusedRules() {
+		fmt.Fprintf(s.Stderr, "mock.rules: %s answered no call\n", name)
+	}
 	return err
 }
 

@@ -30,6 +30,9 @@ type Account struct {
 	Unsure int
 	Lanes  map[traffic.Lane]LaneAccount
 
+	// UnusedRules names the rules that have answered no call in any pass.
+	UnusedRules []string
+
 	// Err is not nil when the figures do not balance, which is a defect of
 	// this program and makes them worthless.
 	Err error
@@ -65,7 +68,7 @@ func (m *Mock) Account(number uint32) Account {
 	p.mu.Lock()
 	maps.Copy(a.Tiers, p.tiers)
 	maps.Copy(a.Attributed, p.by)
-	a.Live, a.Unsure = p.live, p.unsure
+	a.Live, a.Unsure, a.UnusedRules = p.live, p.unsure, m.UnusedRules()
 	byLane := maps.Clone(p.byLane)
 	p.mu.Unlock()
 	if number == 0 {

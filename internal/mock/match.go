@@ -296,6 +296,7 @@ func (m *Mock) byRule(ls *laneState, c *call, override bool) (outcome, bool) {
 			continue
 		}
 		ls.count(&ls.extra)
+		r.answers.Add(1)
 		return outcome{tier: traffic.TierRule, entry: none, reason: "answered by " + r.Name, response: response, delay: r.Reply.Delay}, true
 	}
 	return outcome{}, false

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"text/template"
 	"time"
 
@@ -65,6 +66,7 @@ type rule struct {
 	body     map[string]pattern
 	fields   map[string]*template.Template
 	content  *template.Template
+	answers  atomic.Int64 // given so far
 }
 
 // pattern is a whole value or a regular expression.
@@ -86,6 +88,18 @@ func (p pattern) matches(s string) bool {
 		return p.re.MatchString(s)
 	}
 	return p.value == s
+}
+
+// UnusedRules names the rules that have answered no call since the mock was
+// made.
+func (m *Mock) UnusedRules() []string {
+	var unused []string
+	for _, r := range m.rules {
+		if r.answers.Load() == 0 {
+			unused = append(unused, r.Name)
+		}
+	}
+	return unused
 }
 
 // compileRules makes rules ready. An error names the rule and the key.

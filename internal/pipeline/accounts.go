@@ -33,6 +33,7 @@ func journalOf(m ledger, pass uint32, router *traffic.Router) (journal, error) {
 		j.account.Unused += account.Unused
 		j.account.Extra += account.Extra
 		j.account.Missed += account.Missed
+		j.idleRules = account.UnusedRules
 		for tier, n := range account.Tiers {
 			j.account.Tiers[tier] += n
 		}

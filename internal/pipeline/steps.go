@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
@@ -241,8 +242,22 @@ func (r *run) judge(ctx context.Context) error {
 		}
 	}
 	result := analysis.Run(r.input(), r.options.Analysis)
+	for _, name := range r.idleRules() {
+		result.Warnings = append(result.Warnings, fmt.Sprintf("The mock rule %q answered no call of any arm; remove it, or mend what it matches.", name))
+	}
 	r.result = &result
 	return nil
+}
+
+// idleRules names the mock rules that no arm needed.
+func (r *run) idleRules() []string {
+	var idle []string
+	for _, name := range r.seen[Base].journal.idleRules {
+		if slices.Contains(r.seen[Head].journal.idleRules, name) && slices.Contains(r.seen[Control].journal.idleRules, name) {
+			idle = append(idle, name)
+		}
+	}
+	return idle
 }
 
 // input is what the analysis gets, whole or up to where the run was stopped.
@@ -297,8 +312,9 @@ type observed = *traffic.Exchange
 
 // journal is what a mock saw in one pass.
 type journal struct {
-	calls   []*traffic.Exchange
-	account analysis.Account
+	calls     []*traffic.Exchange
+	account   analysis.Account
+	idleRules []string // mock rules that answered no call
 }
 
 // observation collects what was seen of one arm.
