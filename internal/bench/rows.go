@@ -18,18 +18,20 @@ type Row struct {
 	Peer      string  `json:"peer"`
 	PeerValue float64 `json:"peer_value"`
 	Ratio     float64 `json:"ratio"`          // Value / PeerValue
-	Goal      string  `json:"goal,omitempty"` // of the ratio, "at most 1.3", or "figure at most 60"; empty when there is none
+	Goal      string  `json:"goal,omitempty"` // of the ratio, "at most 1.3", or "figure at most 60", or "at most 60 above"; empty when there is none
 	Holds     bool    `json:"holds"`
 }
 
 // us is the element of a benchmark's name that stands for this program.
 const us = "reprise"
 
-// goal bounds the ratio to a peer, or the figure itself.
+// goal bounds the ratio to a peer, the figure itself, or how far it lies above
+// the peer's.
 type goal struct {
 	benchmark, unit, peer string
 	atMost, atLeast       float64
 	figure                float64 // the most that the figure itself may be; it is shown beside the peer
+	above                 float64 // in the unit
 }
 
 // goals are what the project promises.
@@ -49,6 +51,7 @@ var goals = []goal{
 	{benchmark: "mock Throughput", unit: "req/s", peer: "nginx", atLeast: 0.5},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "wiremock", atLeast: 20},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "mountebank", atLeast: 50},
+	{benchmark: "mock Delay", unit: "p99-us", peer: "spin", above: 60},
 	{benchmark: "snapshot Load", unit: "exchanges/cpu-s", peer: "json-lines", atLeast: 5},
 	{benchmark: "snapshot Load", unit: "heap-MB", peer: "json-lines", figure: 60},
 	{benchmark: "snapshot Load", unit: "first-ms", peer: "json-lines", figure: 100},
@@ -165,11 +168,14 @@ func (r *Row) judge() {
 		if g.benchmark != r.Name || g.unit != r.Unit || g.peer != r.Peer {
 			continue
 		}
-		if g.figure > 0 {
+		switch {
+		case g.figure > 0:
 			r.Goal, r.Holds = fmt.Sprintf("figure at most %.3g", g.figure), r.Value <= g.figure
-		} else if g.atMost > 0 {
+		case g.above > 0:
+			r.Goal, r.Holds = fmt.Sprintf("at most %.3g above", g.above), r.Value-r.PeerValue <= g.above
+		case g.atMost > 0:
 			r.Goal, r.Holds = fmt.Sprintf("at most %.3g", g.atMost), r.Ratio <= g.atMost
-		} else {
+		default:
 			r.Goal, r.Holds = fmt.Sprintf("at least %.3g", g.atLeast), r.Ratio >= g.atLeast
 		}
 	}

@@ -33,6 +33,18 @@ BenchmarkLonely-2                     	    2000	    200000 ns/op
 	}
 }
 
+func TestGoalAboveAPeer(t *testing.T) {
+	for _, row := range []struct {
+		value float64
+		holds bool
+	}{{80, true}, {160, true}, {161, false}} {
+		r := Row{Name: "mock Delay", Unit: "p99-us", Peer: "spin", Value: row.value, PeerValue: 100, Ratio: row.value / 100}
+		if r.judge(); r.Holds != row.holds || r.Goal != "at most 60 above" {
+			t.Errorf("%v beside 100: %v, %q", row.value, r.Holds, r.Goal)
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	if got := median([]float64{9, 1, 5}); got != 5 {
 		t.Errorf("odd: %v", got)

@@ -27,14 +27,15 @@ func needsKind(t *testing.T) {
 }
 
 // TestKind does the whole job on a cluster: the same findings as with local
-// processes, and among them a call that only the cluster's names can show.
+// processes, among them a call that only the cluster's names can show, and one
+// over gRPC.
 func TestKind(t *testing.T) {
 	needsKind(t)
 	before := dockerState(t)
 	var picked []regression
 	var expect []expectation
 	for _, r := range regressions(t) {
-		if r.name == "type-changed" || r.name == "new-host" {
+		if slices.Contains([]string{"type-changed", "new-host", "changed-message"}, r.name) {
 			picked = append(picked, r)
 			expect = append(expect, r.expect...)
 		}

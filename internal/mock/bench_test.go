@@ -2,6 +2,7 @@ package mock
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -59,6 +60,47 @@ func BenchmarkLookup(b *testing.B) {
 					b.Fatal("a miss")
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkDelay is how late the end of a recorded delay of 5 ms is noticed,
+// beside a loop that looks at the clock all the time: what the machine itself
+// takes away.
+func BenchmarkDelay(b *testing.B) {
+	const delay, samples = 5 * time.Millisecond, 200
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	m, err := New(nil, ca, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	for name, wait := range map[string]func(began time.Time) error{
+		"reprise": func(began time.Time) error { return m.wait(b.Context(), began, 1, delay) },
+		"spin": func(began time.Time) error {
+			for time.Since(began) < delay {
+			}
+			return nil
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var late []float64
+			for b.Loop() {
+				for range samples {
+					began := time.Now()
+					if err := wait(began); err != nil {
+						b.Fatal(err)
+					}
+					late = append(late, float64((time.Since(began)-delay).Nanoseconds())/1e3)
+				}
+			}
+			slices.Sort(late)
+			b.ReportMetric(0, "ns/op") // always the delay
+			b.ReportMetric(late[len(late)/2], "p50-us")
+			b.ReportMetric(late[len(late)*99/100], "p99-us")
 		})
 	}
 }

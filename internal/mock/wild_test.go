@@ -2,6 +2,7 @@ package mock
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"go/ast"
@@ -178,6 +179,21 @@ func TestHTTP2Floods(t *testing.T) {
 			return f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 + i})
 		},
 		"pings": func(f *http2.Framer, i uint32) error { return f.WritePing(false, [8]byte{byte(i)}) },
+		"a head without end": func(f *http2.Framer, i uint32) error {
+			block := append([]byte{0x00, 0x01, 'x', 0x7f, 0x81, 0x01}, bytes.Repeat([]byte{'a'}, 256)...) // x: 256 bytes
+			if i == 0 {
+				return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block})
+			}
+			return f.WriteContinuation(1, false, block)
+		},
+		"heads that unpack to more than the limit": func(f *http2.Framer, i uint32) error {
+			block := []byte{0x82, 0x86, 0x84, 0x41, 0x03, 'd', 'e', 'p'}
+			if i == 0 { // x: 3000 bytes, into the table
+				block = append(append(block, 0x40, 0x01, 'x', 0x7f, 0xb9, 0x16), bytes.Repeat([]byte{'a'}, 3000)...)
+			}
+			block = append(block, bytes.Repeat([]byte{0xbe}, 100)...) // the entry of the table, again and again
+			return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: block, EndHeaders: true, EndStream: true})
+		},
 	}
 	for name, flood := range floods {
 		t.Run(name, func(t *testing.T) {
@@ -269,5 +285,43 @@ func TestOnlyTheNameServerDials(t *testing.T) {
 	}
 	if len(found) != 1 || found[0] != "dns.go: dns.Client" {
 		t.Errorf("what can dial: %v, want the name server's client alone", found)
+	}
+}
+
+// Odd calls of gRPC get a status, or their stream is reset; the connection
+// goes on.
+func TestOddCallsOfGRPC(t *testing.T) {
+	_, addr := openMock(t, Options{MaxBody: 1000})
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	for _, tt := range []struct {
+		reason, path, body string
+		status             string // of gRPC; "" is a reset
+	}{
+		{"a method that nobody recorded", "/no.Such/Method", "\x00\x00\x00\x00\x00", "12"},
+		{"a path that is no method", "/", "\x00\x00\x00\x00\x00", "12"},
+		{"no message", "/p.S/M", "", "12"},
+		{"half a prefix", "/p.S/M", "\x00\x00", "12"},
+		{"half a message", "/p.S/M", "\x00\x00\x00\x00\x09ab", "12"},
+		{"a length that overflows", "/p.S/M", "\x00\xff\xff\xff\xffab", "12"},
+		{"compressed by nothing", "/p.S/M", "\x01\x00\x00\x00\x02ab", "12"},
+		{"a message over the limit", "/p.S/M", "\x00\x00\x00\x07\xd0" + strings.Repeat("a", 2000), ""},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			resp, err := client.Post("http://"+addr+tt.path, "application/grpc", strings.NewReader(tt.body))
+			if err != nil {
+				if tt.status != "" {
+					t.Errorf("got %v, want status %s", err, tt.status)
+				}
+			} else {
+				resp.Body.Close()
+				if got := resp.Header.Get("Grpc-Status"); got != tt.status {
+					t.Errorf("status %q, want %q", got, tt.status)
+				}
+			}
+			works(t, addr)
+		})
 	}
 }
