@@ -226,3 +226,24 @@ func BenchmarkJoin(b *testing.B) {
 	b.ReportMetric(float64(len(wire))/each, "wire-B/sample")
 	b.ReportMetric(0, "ns/op")
 }
+
+func FuzzReadSlots(f *testing.F) {
+	f.Add(AppendSlots(nil, nil))
+	f.Add(AppendSlots(nil, []Slot{{Number: 2, Exchange: 1, At: time.Second}, {Number: 9, Copy: 1, At: 3 * time.Second}}))
+	f.Add([]byte{255, 255, 255, 255, 15})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		slots, err := ReadSlots(b)
+		if err != nil {
+			return
+		}
+		for _, s := range slots {
+			if s.Exchange < 0 || s.Copy < 0 {
+				return // PlanPart refuses them, and nobody writes them
+			}
+		}
+		again, err := ReadSlots(AppendSlots(nil, slots))
+		if err != nil || !slices.Equal(again, slots) {
+			t.Errorf("%v became %v, %v", slots, again, err)
+		}
+	})
+}
