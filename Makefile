@@ -6,6 +6,11 @@ GO ?= go
 OUT ?= out
 BIN := bin/reprise
 
+# Without cgo everything links much faster; only the race detector needs it, and
+# with it a C compiler. Where there is none, the tests run without.
+export CGO_ENABLED := 0
+RACE := $(if $(shell command -v cc),-race)
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
@@ -15,7 +20,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/reprise, static, as it runs in a cluster
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) ./cmd/reprise
+	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN) ./cmd/reprise
 
 .PHONY: demo
 demo: build ## replay the example against itself with some regressions; report in out/demo
@@ -23,8 +28,8 @@ demo: build ## replay the example against itself with some regressions; report i
 
 .PHONY: test
 test: ## all tests that need nothing but Go
-	$(GO) test -race ./...
-	cd examples/shop && $(GO) test -race ./...
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) ./...
+	cd examples/shop && CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) ./...
 
 .PHONY: conformance
 conformance: ## the mock with the clients and checkers of others; names those that are not installed
@@ -46,6 +51,7 @@ lint: ## formatting, vet, staticcheck, workflows and shell scripts
 	$(GO) mod tidy -diff
 
 .PHONY: bench
+bench: export CGO_ENABLED = $(if $(RACE),1,0)
 bench: ## speed beside its peers, as ratios; ONLY=mock for one room; writes out/bench.json
 	@if command -v npm >/dev/null; then \
 	  test -d $(OUT)/peers/node_modules/undici || npm install --silent --no-audit --no-fund --prefix $(OUT)/peers @mbtest/mountebank wiremock undici || echo "npm could not install mountebank and WireMock: not measured"; \
