@@ -17,15 +17,17 @@ import (
 
 // MockSettings are the options of a mock that can travel, with the snapshot.
 type MockSettings struct {
-	Arm        string                 `json:"arm,omitempty"`
-	OneLane    bool                   `json:"one_lane,omitempty"`
-	Headers    []string               `json:"headers,omitempty"`
-	Repeat     map[string]mock.Repeat `json:"repeat,omitempty"`
-	Fuzzy      mock.Fuzzy             `json:"fuzzy"`
-	Latency    mock.Latency           `json:"latency"`
-	Rules      []mock.Rule            `json:"rules,omitempty"`
-	MaxBody    int64                  `json:"max_body,omitempty"`
-	MaxJournal int                    `json:"max_journal,omitempty"`
+	Arm     string                 `json:"arm,omitempty"`
+	OneLane bool                   `json:"one_lane,omitempty"`
+	Headers []string               `json:"headers,omitempty"`
+	Repeat  map[string]mock.Repeat `json:"repeat,omitempty"`
+	Fuzzy   mock.Fuzzy             `json:"fuzzy"`
+	// Descriptors is a protobuf FileDescriptorSet.
+	Descriptors []byte       `json:"descriptors,omitempty"`
+	Latency     mock.Latency `json:"latency"`
+	Rules       []mock.Rule  `json:"rules,omitempty"`
+	MaxBody     int64        `json:"max_body,omitempty"`
+	MaxJournal  int          `json:"max_journal,omitempty"`
 	// Routes are the route templates by which near misses are found.
 	Routes []string `json:"routes,omitempty"`
 
@@ -53,7 +55,7 @@ func (s MockSettings) options(server ServerOptions) (mock.Options, error) {
 		return mock.Options{}, err
 	}
 	return mock.Options{
-		Arm: s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Fuzzy: s.Fuzzy, Latency: s.Latency, Rules: s.Rules,
+		Arm: s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Fuzzy: s.Fuzzy, Descriptors: s.Descriptors, Latency: s.Latency, Rules: s.Rules,
 		MaxBody: s.MaxBody, MaxJournal: s.MaxJournal, Routes: router, Log: server.Log,
 	}, nil
 }

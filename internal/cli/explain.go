@@ -36,7 +36,7 @@ calls in output-dir, redacted.`,
   reprise explain mock-1-out-000002`,
 		Args: cobra.ExactArgs(1),
 	}
-	st := addSettings(cmd, oneOf("snapshot", "routes", "mock.repeat", "mock.rules", "mock.fuzzy", "mock.fuzzy-score", "mock.fuzzy-margin", "output-dir"))
+	st := addSettings(cmd, oneOf("snapshot", "routes", "mock.repeat", "mock.rules", "mock.descriptors", "mock.fuzzy", "mock.fuzzy-score", "mock.fuzzy-margin", "output-dir"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
 		if err != nil {

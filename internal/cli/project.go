@@ -133,7 +133,7 @@ func (st *settings) read(s Surroundings) (*project, error) {
 // absolute roots the paths of what lies outside the versions under test.
 func (p *project) absolute(dir string, which func(key string) bool) {
 	for key, path := range map[string]*string{
-		"snapshot": &p.Snapshot, "output-dir": &p.OutputDir, "mock.rules": &p.Mock.Rules, "kubeconfig": &p.Kubeconfig,
+		"snapshot": &p.Snapshot, "output-dir": &p.OutputDir, "mock.rules": &p.Mock.Rules, "mock.descriptors": &p.Mock.Descriptors, "kubeconfig": &p.Kubeconfig,
 	} {
 		if which(key) && *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)

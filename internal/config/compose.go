@@ -76,6 +76,11 @@ func (c *Config) MockOptions() (mock.Options, error) {
 			return mock.Options{}, c.Mistake("mock.rules", "%v", err)
 		}
 	}
+	if path := c.Mock.Descriptors; path != "" {
+		if opts.Descriptors, err = os.ReadFile(path); err != nil {
+			return mock.Options{}, c.Mistake("mock.descriptors", "%s cannot be read: %v", path, errors.Unwrap(err))
+		}
+	}
 	if c.Mock.Repeat != "auto" {
 		opts.Repeat = map[string]mock.Repeat{"*": mock.Repeat(c.Mock.Repeat)}
 	}

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -50,14 +53,15 @@ var signatureHeaders = []string{"Content-Type", "Range", "Soapaction", "X-Amz-Ta
 
 // canonicalizer makes forms. It is immutable and safe for concurrent use.
 type canonicalizer struct {
-	headers []string // canonical names, sorted
+	headers []string             // canonical names, sorted
+	files   *protoregistry.Files // the descriptors of gRPC services; nil without
 }
 
-func newCanonicalizer(extra []string) *canonicalizer {
+func newCanonicalizer(extra []string, files *protoregistry.Files) *canonicalizer {
 	headers := slices.Clone(signatureHeaders)
 	headers = append(headers, extra...)
 	slices.SortFunc(headers, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	return &canonicalizer{slices.CompactFunc(headers, strings.EqualFold)}
+	return &canonicalizer{slices.CompactFunc(headers, strings.EqualFold), files}
 }
 
 // form appends the canonical form of a request to dst[:0]. The dependency is
@@ -91,7 +95,7 @@ func (c *canonicalizer) form(dst form, dependency string, req *traffic.Request) 
 	if upgrades(req) { // a conversation, which only begins with the call
 		return f
 	}
-	return appendBody(f, req)
+	return c.appendBody(f, req)
 }
 
 // mediaType cuts the parameters off, which say how a body is written
@@ -156,13 +160,13 @@ func unescapeQuery(s string) string {
 
 // appendBody appends the body by its media type. What cannot be read as its
 // type says is taken as bytes.
-func appendBody(f form, req *traffic.Request) form {
+func (c *canonicalizer) appendBody(f form, req *traffic.Request) form {
 	if len(req.Body.Raw) == 0 {
 		return f
 	}
 	contentType := req.Header.Get("Content-Type")
 	if strings.HasPrefix(mediaType(contentType), "application/grpc") {
-		if g, ok := appendGRPC(f, req); ok {
+		if g, ok := appendGRPC(f, req, c.input(req.Path())); ok {
 			return g
 		}
 	}
@@ -220,8 +224,9 @@ func appendLines(f form, data []byte) (form, bool) {
 	return append(f, token{listEnd, ""}), true
 }
 
-// appendGRPC appends the messages of a stream.
-func appendGRPC(f form, req *traffic.Request) (form, bool) {
+// appendGRPC appends the messages of a stream: by the names of their fields if
+// their type is known, else by numbers.
+func appendGRPC(f form, req *traffic.Request, md protoreflect.MessageDescriptor) (form, bool) {
 	messages, whole := splitGRPC(req.Body.Raw)
 	if !whole {
 		return f, false
@@ -236,6 +241,12 @@ func appendGRPC(f form, req *traffic.Request) (form, bool) {
 				continue
 			}
 			payload = plain
+		}
+		if md != nil {
+			if g, ok := appendMessage(f, payload, md, 0); ok {
+				f = g
+				continue
+			}
 		}
 		if g, ok := appendProto(f, payload, 0); ok {
 			f = g

@@ -127,7 +127,7 @@ func FuzzForm(f *testing.F) {
 		req := &traffic.Request{Method: method, Scheme: "http", Authority: "dep", Target: target}
 		req.Header.Add("Content-Type", contentType)
 		req.Body = traffic.NewBody(body, req.Header)
-		c := newCanonicalizer(nil)
+		c := newCanonicalizer(nil, nil)
 		got := c.form(nil, "dep", req)
 		if again := c.form(make(form, 0, 4), "dep", req); !slices.Equal(got, again) {
 			t.Fatalf("two forms of one request: %v and %v", got, again)

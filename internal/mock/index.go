@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/protobuf/reflect/protoregistry"
+
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -92,9 +94,9 @@ func laneKey(sig uint64, lane *laneRange) uint64 { return sig ^ lane.salt }
 func laneSalt(l traffic.Lane) uint64 { return traffic.LaneNumber(l)*0x9e3779b97f4a7c15 | 1 }
 
 // newIndex builds the index of recorded exchanges.
-func newIndex(recorded []*traffic.Exchange, o *Options) *index {
+func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Files) *index {
 	ix := &index{
-		seed: maphash.MakeSeed(), canon: newCanonicalizer(o.Headers), deps: newDependencies(),
+		seed: maphash.MakeSeed(), canon: newCanonicalizer(o.Headers, files), deps: newDependencies(),
 		lanes: map[traffic.Lane]*laneRange{}, inbound: map[traffic.Lane]*traffic.Exchange{},
 		numbers: map[uint64]traffic.Lane{}, groups: map[uint64]*group{}, ambiguous: map[uint64]struct{}{},
 	}

@@ -20,6 +20,10 @@ type Options struct {
 	// Headers names further request headers that tell calls apart, beside the
 	// few that always do (see signatureHeaders).
 	Headers []string
+	// Descriptors is a protobuf FileDescriptorSet. The calls of gRPC services that
+	// it describes are matched by the names and types of their fields, all others
+	// by the numbers.
+	Descriptors []byte
 	// Repeat says, by dependency (host as recorded, without port), what a call
 	// gets when all recorded calls like it are used; "*" is for all others.
 	// Without an entry, safe methods repeat the last answer and others fail.
@@ -77,6 +81,9 @@ func (o Options) Validate() error {
 		default:
 			return fmt.Errorf("mock.repeat.%s: %q is not a policy; use last, cycle or fail", dependency, policy)
 		}
+	}
+	if _, err := readDescriptors(o.Descriptors); err != nil {
+		return err
 	}
 	if err := o.Fuzzy.Validate(); err != nil {
 		return err

@@ -97,7 +97,7 @@ func (c *onCluster) startMock(ctx context.Context, arm Arm) error {
 	// The client outlives this step; its calls end with their own.
 	standIn := agent.NewMock(context.WithoutCancel(ctx), at)
 	_, err = standIn.Load(agent.MockSettings{
-		Arm: string(arm), Headers: o.Headers, Repeat: o.Repeat, Fuzzy: o.Fuzzy, Rules: o.Rules, Latency: o.Latency, MaxBody: o.MaxBody, MaxJournal: o.MaxJournal,
+		Arm: string(arm), Headers: o.Headers, Repeat: o.Repeat, Fuzzy: o.Fuzzy, Descriptors: o.Descriptors, Rules: o.Rules, Latency: o.Latency, MaxBody: o.MaxBody, MaxJournal: o.MaxJournal,
 		Routes: o.Routes.Templates(), CertPEM: c.r.authority.CertPEM(), KeyPEM: key, Ports: portsOf(c.r.recorded),
 		DNS: &agent.DNSSettings{Port: 53, ClusterSuffixes: []string{c.dns.Domain}, Upstream: c.dns.Address},
 	}, agent.List(c.r.recorded))
