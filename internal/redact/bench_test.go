@@ -90,16 +90,18 @@ func BenchmarkRedact(b *testing.B) {
 			}
 		}
 	})
-	b.Run("text", func(b *testing.B) {
-		r, err := redact.New(redact.Options{Key: key})
-		if err != nil {
-			b.Fatal(err)
-		}
-		text := strings.Repeat("2026-03-01T12:00:00Z INFO order ord_8f3k2 shipped to customer 42 from 10.0.0.7, took 12.5 ms\n", 500)
-		b.SetBytes(int64(len(text)))
-		defer cpuRate(b, len(text))()
-		for b.Loop() {
-			r.Text(text)
-		}
-	})
+}
+
+// BenchmarkText reads as MB/s of lines of a log.
+func BenchmarkText(b *testing.B) {
+	r, err := redact.New(redact.Options{Key: key})
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := strings.Repeat("2026-03-01T12:00:00Z INFO order ord_8f3k2 shipped to customer 42 from 10.0.0.7, took 12.5 ms\n", 500)
+	b.SetBytes(int64(len(text)))
+	defer cpuRate(b, len(text))()
+	for b.Loop() {
+		r.Text(text)
+	}
 }

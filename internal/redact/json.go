@@ -146,6 +146,7 @@ func (e *jsonEdit) value(kind keyKind, person bool) bool {
 
 func (e *jsonEdit) object(person bool) bool {
 	e.pos++
+	begin := e.pos
 	e.steps = append(e.steps, jsonStep{})
 	for first := true; ; first = false {
 		e.space()
@@ -159,7 +160,7 @@ func (e *jsonEdit) object(person bool) bool {
 		if !ok {
 			return false
 		}
-		if kind == keyBareName && !person {
+		if kind == keyBareName && !person && !e.besidePerson(begin) {
 			kind = keyPlain
 		}
 		if !e.value(kind, person) {
@@ -176,6 +177,36 @@ func (e *jsonEdit) object(person bool) bool {
 	e.pos++
 	e.steps = e.steps[:len(e.steps)-1]
 	return true
+}
+
+// besideLimit is how far into an object its members are looked for.
+const besideLimit = 4096
+
+// besidePerson reports whether the object that begins at from has a member
+// that only people have, as an e-mail address.
+func (e *jsonEdit) besidePerson(from int) bool {
+	depth := 0
+	for pos := from; pos < min(len(e.in), from+besideLimit); pos++ {
+		switch e.in[pos] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 {
+				return false
+			}
+		case '"':
+			end, _, _, ok := lookString(e.in, pos+1)
+			if !ok {
+				return false
+			}
+			rest := strings.TrimLeft(e.in[end+1:min(len(e.in), end+9)], " \t\r\n")
+			if depth == 0 && strings.HasPrefix(rest, ":") && ofPerson(e.in[pos+1:end]) {
+				return true
+			}
+			pos = end
+		}
+	}
+	return false
 }
 
 // next looks at what follows a value: the end, or a comma, which it passes.

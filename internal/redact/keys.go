@@ -114,6 +114,21 @@ func (c *keyCache) kind(key string) keyKind {
 	return k
 }
 
+// ofPerson reports whether a field of this name is one that only people have.
+func ofPerson(key string) bool {
+	switch kindOfKey(key) {
+	case keyName, keyBirth, keyNationalID:
+		return true
+	}
+	return len(key) <= 64 && isMail(key)
+}
+
+// isMail reports whether a field of this name holds an e-mail address.
+func isMail(key string) bool {
+	norm := normalise(key)
+	return strings.HasSuffix(norm, "email") || norm == "emailaddress" || norm == "mail"
+}
+
 func kindOfKey(key string) keyKind {
 	if len(key) > 64 {
 		return keyPlain

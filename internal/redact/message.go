@@ -115,12 +115,24 @@ func (w *walk) pairs(raw, part, kindOf string) string {
 			continue
 		}
 		kind := w.keys.kind(name)
-		if kind == keyBareName {
+		if kind == keyBareName && !w.besidePerson(raw) {
 			kind = keyPlain
 		}
 		list[i] = key + "=" + w.escaped(kind, value, url.QueryUnescape, url.QueryEscape, where)
 	}
 	return strings.Join(list, "&")
+}
+
+// besidePerson reports whether a query or form has a field that only people
+// have.
+func (w *walk) besidePerson(pairs string) bool {
+	for pair := range strings.SplitSeq(pairs[:min(len(pairs), besideLimit)], "&") {
+		key, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(key); err == nil && ofPerson(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // structural names headers whose values are about the message and nobody, and
@@ -129,7 +141,7 @@ var structural = func() map[string]bool {
 	m := map[string]bool{}
 	for _, name := range []string{
 		"accept", "accept-encoding", "accept-language", "accept-ranges", "age", "allow", "cache-control", "connection", "content-encoding", "content-length", "content-range",
-		"content-md5", "date", "etag", "expires", "host", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "keep-alive",
+		"content-md5", "digest", "content-digest", "repr-digest", "x-amz-content-sha256", "date", "etag", "expires", "host", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "keep-alive",
 		"last-modified", "range", "server", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "vary", "b3", "x-b3-traceid",
 		"x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled",
 	} {
@@ -279,6 +291,7 @@ func (w *walk) body(x *traffic.Exchange, b *traffic.Body, h *traffic.Header, par
 // setRaw changes the bytes of a body and what tells their number.
 func (w *walk) setRaw(b *traffic.Body, h *traffic.Header, raw []byte) {
 	before := len(b.Raw)
+	setDigests(*h, b.Raw, raw)
 	b.Raw = raw
 	if b.Truncated {
 		return

@@ -157,6 +157,9 @@ func (w *valueWalk) tree(v any, path traffic.Path, key string, person bool) {
 	switch v := v.(type) {
 	case map[string]any:
 		inside := kindOfKey(key) == keyPerson
+		for name := range v {
+			inside = inside || ofPerson(name)
+		}
 		for name, child := range v {
 			w.put(value{path: path, text: name})
 			w.tree(child, path.Child(name), name, inside)
@@ -213,7 +216,7 @@ func judgeKey(v value) string {
 			return DetectNationalID
 		}
 	case keyName, keyBareName:
-		if (kind == keyName || v.person) && !v.header && !strings.ContainsAny(v.text, "@:/{}") && !isNamePseudonym(v.text) {
+		if (kind == keyName || v.person) && !v.header && !strings.ContainsAny(v.text, "@:/{}") && !isNamePseudonym(v.text) && !isSecretPseudonym(v.text) {
 			return DetectName
 		}
 	}

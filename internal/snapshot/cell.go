@@ -74,6 +74,9 @@ const (
 // inlineBody is the size up to which a body stands in a column of its own.
 const inlineBody = 32
 
+// maxColumns is how many fields of a message stand in columns, at most.
+const maxColumns = 256
+
 // fieldWeight stands for what a cell takes beside its text, so that a frame
 // of many small fields is bounded as well.
 const fieldWeight = 16
@@ -170,13 +173,17 @@ func takeApart(x *traffic.Exchange, route int) (*cells, error) {
 }
 
 func (c *cells) message(base int, header, trailer traffic.Header, b traffic.Body) error {
+	put := c.free
+	if len(header)+len(trailer) > maxColumns {
+		put = c.fixed // no other exchange has such a template
+	}
 	for _, f := range header {
 		c.add(base+mHeaderName, fixedText, f.Name, 0)
-		c.free(base+mHeaderValue, f.Value)
+		put(base+mHeaderValue, f.Value)
 	}
 	for _, f := range trailer {
 		c.add(base+mTrailerName, fixedText, f.Name, 0)
-		c.free(base+mTrailerValue, f.Value)
+		put(base+mTrailerValue, f.Value)
 	}
 	switch n := len(b.Raw); {
 	case n > maxBody:

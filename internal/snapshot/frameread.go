@@ -88,7 +88,7 @@ func parseExchangeFrame(raw []byte) (*exchangeFrame, error) {
 		f.routes = append(f.routes, numbered{number, r})
 	}
 	var columns [][]byte
-	for range p.count(len(p.rest)) {
+	for range p.count(min(len(p.rest), frameWeight/fieldWeight+8*maxColumns)) {
 		columns = append(columns, p.bytes())
 	}
 	used := make([]columnUse, len(columns))
