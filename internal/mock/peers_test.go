@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -153,12 +154,11 @@ type runningPeer struct {
 }
 
 func (p peer) start(dir string) (*runningPeer, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	r := &runningPeer{peer: p, port: l.Addr().(*net.TCPAddr).Port, script: filepath.Join(dir, "wrk.lua")}
-	l.Close()
+	r := &runningPeer{peer: p, port: port, script: filepath.Join(dir, "wrk.lua")}
 	// The calls come in an order that no cache of the last few could serve.
 	lua := fmt.Sprintf("local i = 0\nrequest = function() i = (i * 1664525 + 1013904223) %% 2147483648; return wrk.format('GET', '/items/' .. (i %% %d) .. '?view=full', {Host = 'dep:8080'}) end\n", p.stubs)
 	if err := os.WriteFile(r.script, []byte(lua), 0o600); err != nil {
@@ -182,15 +182,47 @@ func (p peer) start(dir string) (*runningPeer, error) {
 			continue
 		}
 		c.Close()
-		if p.load == nil {
-			return r, nil
+		if p.load != nil && p.load(r.port) != nil {
+			continue
 		}
-		if err = p.load(r.port); err == nil {
+		if r.serves() {
 			return r, nil
 		}
 	}
 	r.stop()
-	return nil, fmt.Errorf("it did not start within a minute")
+	return nil, fmt.Errorf("it did not answer as it should within a minute")
+}
+
+// freePort returns a port of loopback that nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// serves reports whether the peer answers the first call and the last one with
+// the body that all of them answer with: who answers something else, or
+// nothing, must not be measured.
+func (r *runningPeer) serves() bool {
+	for _, item := range []int{0, r.stubs - 1} {
+		req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/items/%d?view=full", r.port, item), nil)
+		if err != nil {
+			return false
+		}
+		req.Host = "dep:8080"
+		resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+		if err != nil {
+			return false
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || string(body) != benchBody() {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *runningPeer) stop() {
@@ -284,7 +316,11 @@ func mountebank(modules string) peer {
 			return nil, err
 		}
 		file := filepath.Join(dir, "mb.json")
-		return []string{mb, "start", "--port", strconv.Itoa(port%20000 + 40000), "--configfile", file, "--nologfile", "--loglevel", "error", "--pidfile", filepath.Join(dir, "mb.pid")}, os.WriteFile(file, config, 0o600)
+		control, err := freePort() // once it was that of the stubs, by chance
+		if err != nil {
+			return nil, err
+		}
+		return []string{mb, "start", "--port", strconv.Itoa(control), "--configfile", file, "--nologfile", "--loglevel", "error", "--pidfile", filepath.Join(dir, "mb.pid")}, os.WriteFile(file, config, 0o600)
 	}}
 }
 
