@@ -55,6 +55,10 @@ func (k *kept) Add(x *traffic.Exchange) error {
 	return nil
 }
 
+// SampledOut and Dropped are never called: all is recorded.
+func (k *kept) SampledOut(int) {}
+func (k *kept) Dropped(int)    {}
+
 // recording is a recorder that stands before a real server. Clients take it
 // for the server.
 type recording struct {
