@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -50,12 +51,12 @@ type answer struct {
 // read reads the answer to a request with this method. When keep is false the
 // body is counted and dropped. A body beyond limit ends the answer there, with
 // truncated set.
-func (a *answerReader) read(method string, keep bool, limit int64) (ans answer, err error) {
+func (a *answerReader) read(method string, keep bool, limit int64, s stream) (ans answer, err error) {
 	a.got, a.first = a.w > a.r, time.Time{}
 	if a.got {
 		return answer{}, protocolErrorf("%d bytes came before the request was sent", a.w-a.r)
 	}
-	a.parser.begin(method, keep, limit)
+	a.parser.begin(method, keep, limit, s)
 	for {
 		used, done, err := a.parser.parse(a.buf[a.r:a.w])
 		a.r += used
@@ -69,6 +70,10 @@ func (a *answerReader) read(method string, keep bool, limit int64) (ans answer, 
 		if err := a.fill(); errors.Is(err, io.EOF) {
 			return a.parser.answer, a.parser.ended()
 		} else if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) && a.parser.enough() {
+				a.parser.complete(false)
+				return a.parser.answer, nil
+			}
 			return a.parser.answer, err
 		}
 	}

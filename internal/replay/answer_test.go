@@ -37,9 +37,9 @@ func FuzzAnswer(f *testing.F) {
 			method = "HEAD"
 		}
 		const limit = 1 << 10
-		kept, err := newAnswerReader(bytes.NewReader(wire)).read(method, true, limit)
-		counted, errCounted := newAnswerReader(bytes.NewReader(wire)).read(method, false, limit)
-		slow, errSlow := newAnswerReader(iotest.OneByteReader(bytes.NewReader(wire))).read(method, true, limit)
+		kept, err := newAnswerReader(bytes.NewReader(wire)).read(method, true, limit, stream{})
+		counted, errCounted := newAnswerReader(bytes.NewReader(wire)).read(method, false, limit, stream{})
+		slow, errSlow := newAnswerReader(iotest.OneByteReader(bytes.NewReader(wire))).read(method, true, limit, stream{})
 		if (err == nil) != (errCounted == nil) || kept.status != counted.status || kept.size != counted.size || kept.reusable != counted.reusable {
 			t.Fatalf("kept %+v (%v), counted %+v (%v)", kept, err, counted, errCounted)
 		}
@@ -70,16 +70,16 @@ func TestAnswersOfOneConnectionFollowEachOther(t *testing.T) {
 	r := newAnswerReader(nil)
 	for i, one := range strings.SplitAfter(wire, "HTTP/1.1 ")[1:] {
 		r.src = strings.NewReader("HTTP/1.1 " + strings.TrimSuffix(one, "HTTP/1.1 "))
-		ans, err := r.read("GET", false, 100)
+		ans, err := r.read("GET", false, 100, stream{})
 		if err != nil || !ans.reusable || ans.size != []int64{5, 2}[i%2] {
 			t.Fatalf("answer %d: %+v, %v", i, ans, err)
 		}
 	}
 	r.src = strings.NewReader("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n")
-	if ans, err := r.read("GET", false, 100); err != nil || ans.reusable {
+	if ans, err := r.read("GET", false, 100, stream{}); err != nil || ans.reusable {
 		t.Fatalf("bytes after the answer leave the connection usable: %+v, %v", ans, err)
 	}
-	if _, err := r.read("GET", false, 100); err == nil {
+	if _, err := r.read("GET", false, 100, stream{}); err == nil {
 		t.Fatal("bytes from before the request were taken for its answer")
 	}
 }
@@ -92,7 +92,7 @@ func TestCountingDoesNotAllocate(t *testing.T) {
 	r := newAnswerReader(source)
 	allocs := testing.AllocsPerRun(100, func() {
 		source.Reset(whole)
-		if ans, err := r.read("GET", false, 1<<20); err != nil || ans.size != 256 {
+		if ans, err := r.read("GET", false, 1<<20, stream{}); err != nil || ans.size != 256 {
 			t.Fatal(ans, err)
 		}
 	})

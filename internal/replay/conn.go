@@ -115,7 +115,7 @@ const aside = 64 << 10
 
 // exchange sends the bytes of one request and reads the answer. The caller has
 // set the deadline.
-func (c *conn) exchange(request []byte, method string, keep bool, limit int64) (o outcome, err error) {
+func (c *conn) exchange(request []byte, method string, keep bool, limit int64, s stream) (o outcome, err error) {
 	o.sent = time.Now()
 	var n int
 	var wrote chan int
@@ -130,7 +130,7 @@ func (c *conn) exchange(request []byte, method string, keep bool, limit int64) (
 		wrote = make(chan int, 1)
 		go func() { n, _ := c.Write(request); wrote <- n }()
 	}
-	o.answer, err = c.answers.read(method, keep, limit)
+	o.answer, err = c.answers.read(method, keep, limit, s)
 	o.last = time.Now()
 	o.first = c.answers.first
 	c.used = true

@@ -219,7 +219,7 @@ func (d *driver) prepare(j *job) {
 	x := d.engine.inbound[j.exchange]
 	j.keep = d.sources[j.exchange]
 	req := j.instance.rewriter.Request(x)
-	if req != &x.Request || d.engine.overHTTP2(x) {
+	if req != &x.Request || d.engine.overHTTP2(x) || overWebSocket(x) {
 		mark := traffic.Mark{Pass: j.instance.pass, Lane: traffic.LaneNumber(laneOf(x))}
 		out, err := d.engine.outgoing(d.target, req, mark)
 		j.sent, j.err, j.method = &out, err, out.Method

@@ -21,6 +21,15 @@ type Engine struct {
 	sessions    []int // index into inbound -> number of its session
 	connections atomic.Int64
 	customDial  bool
+	streams     map[string]stream // by id, of recorded streams of events
+}
+
+// streamAt returns what is wanted of the answer to an exchange.
+func (e *Engine) streamAt(i int32) stream {
+	if len(e.streams) == 0 {
+		return stream{}
+	}
+	return e.streams[e.inbound[i].ID]
 }
 
 // New takes the recorded exchanges in any order and keeps the inbound ones,
@@ -29,7 +38,7 @@ func New(inbound []*traffic.Exchange, opts Options) (*Engine, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts.withDefaults(), customDial: opts.Dial != nil}
+	e := &Engine{opts: opts.withDefaults(), customDial: opts.Dial != nil, streams: make(map[string]stream)}
 	seen := make(map[string]bool, len(inbound))
 	for _, x := range inbound {
 		if x.Direction == traffic.Outbound {
@@ -43,6 +52,9 @@ func New(inbound []*traffic.Exchange, opts Options) (*Engine, error) {
 		}
 		seen[x.ID] = true
 		e.inbound = append(e.inbound, x)
+		if s := streamOf(x); s.events > 0 {
+			e.streams[x.ID] = s
+		}
 	}
 	slices.SortStableFunc(e.inbound, func(a, b *traffic.Exchange) int { return a.Start.Compare(b.Start) })
 	e.sessions = traffic.Sessions(e.inbound)

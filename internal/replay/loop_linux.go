@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/reprise-ci/reprise/internal/timing"
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // loop is the fast transport of a load: plain HTTP/1.1 on one locked thread
@@ -73,7 +74,7 @@ type loopConn struct {
 // runLoop sends a load with a loop. It reports false, having sent nothing,
 // when the target needs more than plain HTTP/1.1 over TCP.
 func (e *Engine) runLoop(ctx context.Context, d *driver) (bool, error) {
-	if d.target.TLS || e.customDial || slices.ContainsFunc(e.inbound, e.overHTTP2) {
+	if d.target.TLS || e.customDial || slices.ContainsFunc(e.inbound, func(x *traffic.Exchange) bool { return e.overHTTP2(x) || overWebSocket(x) }) {
 		return false, nil
 	}
 	addr, err := net.ResolveTCPAddr("tcp", d.target.Addr)
@@ -350,7 +351,7 @@ func (l *loop) send(c *loopConn, j *job) {
 	l.d.launch(j)
 	c.job, c.number = j, c.number+1
 	c.written, c.received, c.rest = 0, false, c.rest[:0]
-	c.parser.begin(j.method, j.keep, l.d.engine.opts.MaxBody)
+	c.parser.begin(j.method, j.keep, l.d.engine.opts.MaxBody, l.d.engine.streamAt(j.exchange))
 	c.times = sampleTimes{sent: l.now()}
 	l.flying++
 	l.expireLater(c)
@@ -542,6 +543,11 @@ func (l *loop) expire() {
 		}
 		l.expiry = l.expiry[1:]
 		if !current {
+			continue
+		}
+		if e.conn.parser.enough() {
+			e.conn.parser.complete(false)
+			l.complete(e.conn, false)
 			continue
 		}
 		e.conn.received = true // what hung once is not tried again

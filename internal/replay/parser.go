@@ -20,6 +20,8 @@ type answerParser struct {
 	trailer int   // bytes of trailer lines
 	close   bool  // the connection ends with this answer
 	began   bool  // a byte was seen
+	stream  stream
+	count   eventCount
 }
 
 // parserState is what the next byte belongs to.
@@ -47,8 +49,13 @@ type head struct {
 }
 
 // begin prepares for the answer to a request with this method.
-func (p *answerParser) begin(method string, keep bool, limit int64) {
-	*p = answerParser{method: method, keep: keep, limit: limit}
+func (p *answerParser) begin(method string, keep bool, limit int64, s stream) {
+	*p = answerParser{method: method, keep: keep, limit: limit, stream: s}
+}
+
+// enough reports that a stream of events gave as many as were recorded.
+func (p *answerParser) enough() bool {
+	return p.stream.events > 0 && p.count.events >= p.stream.events && p.answer.status != 0
 }
 
 // parse takes the bytes that have arrived and returns how many it used. The
@@ -195,8 +202,11 @@ func (p *answerParser) body(b []byte) int {
 	}
 	p.answer.size += n
 	p.remain -= n
+	if p.stream.events > 0 {
+		p.count.add(b[:n])
+	}
 	switch {
-	case p.answer.truncated:
+	case p.answer.truncated, p.stream.cut && p.enough():
 		p.complete(false)
 	case p.remain > 0:
 	case p.state == inChunk:

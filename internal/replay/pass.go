@@ -108,12 +108,15 @@ func (r *passRun) send(ctx context.Context, i int) *traffic.Exchange {
 
 // over sends a request over the protocol that it needs.
 func (r *passRun) over(ctx context.Context, x *traffic.Exchange, session int, out *traffic.Request) (outcome, error) {
+	if overWebSocket(x) {
+		return r.engine.webSocket(ctx, r.target, x, out)
+	}
 	if r.engine.overHTTP2(x) {
 		out.Proto = "HTTP/2.0"
 		return r.client2.send(ctx, out, true)
 	}
 	c, o, _, err := r.engine.send(ctx, r.pool.take(session), sending{
-		target: r.target, request: appendHTTP1(nil, out), method: out.Method, keep: true,
+		target: r.target, request: appendHTTP1(nil, out), method: out.Method, keep: true, stream: r.engine.streams[x.ID],
 	})
 	r.pool.give(session, c)
 	return o, err

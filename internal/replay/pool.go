@@ -67,6 +67,7 @@ type sending struct {
 	request []byte
 	method  string
 	keep    bool // the answer's headers and body are wanted
+	stream  stream
 }
 
 // send writes a request on c, or on a new connection when c is nil, and reads
@@ -87,7 +88,7 @@ func (e *Engine) send(ctx context.Context, c *conn, s sending) (next *conn, o ou
 		used := c.used
 		c.SetDeadline(deadline)
 		stop := context.AfterFunc(ctx, func() { c.Conn.SetDeadline(time.Unix(1, 0)) })
-		o, err = c.exchange(s.request, s.method, s.keep, e.opts.MaxBody)
+		o, err = c.exchange(s.request, s.method, s.keep, e.opts.MaxBody, s.stream)
 		uncut := stop()
 		o.connection = c.name
 		if err == nil && o.answer.reusable && uncut {

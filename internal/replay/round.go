@@ -171,8 +171,8 @@ func (r *roundRun) plan() {
 	places := make(map[string]int)
 	writes := make(map[int]int) // session -> the last exchange that changed something
 	for at, x := range r.engine.inbound {
-		if r.opts.Eligible != nil && !r.opts.Eligible(x) {
-			continue
+		if r.opts.Eligible != nil && !r.opts.Eligible(x) || overWebSocket(x) {
+			continue // a conversation has no service time
 		}
 		endpoint := r.engine.opts.Router.Endpoint(&x.Request)
 		var needs []int

@@ -123,7 +123,7 @@ func (s *side) send(ctx context.Context, r *roundRun, p *planned) (lag time.Dura
 		s.out, err = s.client2.send(ctx, &s.request, source)
 	} else {
 		s.conn, s.out, s.retried, err = r.engine.send(ctx, s.conn, sending{
-			target: s.target, request: s.bytes, method: s.request.Method, keep: source,
+			target: s.target, request: s.bytes, method: s.request.Method, keep: source, stream: r.engine.streams[p.recorded.ID],
 		})
 	}
 	s.failure = failureOf(ctx, err)

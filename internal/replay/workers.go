@@ -155,6 +155,10 @@ func (w *workers) send(c *conn, j *job) (*conn, outcome, error) {
 	w.d.launch(j)
 	w.mu.Unlock()
 	x := w.engine.inbound[j.exchange]
+	if overWebSocket(x) {
+		o, err := w.engine.webSocket(w.ctx, w.d.target, x, j.sent)
+		return c, o, err
+	}
 	if w.engine.overHTTP2(x) {
 		o, err := w.h2.send(w.ctx, j.sent, j.keep)
 		return c, o, err
@@ -164,7 +168,7 @@ func (w *workers) send(c *conn, j *job) (*conn, outcome, error) {
 		c = nil
 	}
 	fresh := c == nil
-	c, o, retried, err := w.engine.send(w.ctx, c, sending{target: w.d.target, request: j.request, method: j.method, keep: j.keep})
+	c, o, retried, err := w.engine.send(w.ctx, c, sending{target: w.d.target, request: j.request, method: j.method, keep: j.keep, stream: w.engine.streams[x.ID]})
 	j.retried = retried
 	if fresh || retried {
 		w.mu.Lock()
