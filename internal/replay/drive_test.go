@@ -276,6 +276,39 @@ func TestDriveCountsFailures(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a redirect is an answer and is not followed", func(t *testing.T) {
+		var elsewhere atomic.Int64
+		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+		defer other.Close()
+		s := httptest.NewServer(http.RedirectHandler(other.URL+"/x", http.StatusFound))
+		defer s.Close()
+		transports(t, func(t *testing.T, opts replay.Options) {
+			r := drive(t, opts, addr(s), replay.Load{Rate: 1000}, many(12, 0)...)
+			if n := r.Summary(nil).Status[302]; n != 12 || elsewhere.Load() != 0 {
+				t.Errorf("%d redirects, %d followed, %v", n, elsewhere.Load(), r.Errors)
+			}
+		})
+	})
+	t.Run("an answer without end is cut", func(t *testing.T) {
+		address := rawServer(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			skipRequest(r)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+			for {
+				if _, err := c.Write(make([]byte, 4<<10)); err != nil {
+					return
+				}
+			}
+		})
+		transports(t, func(t *testing.T, opts replay.Options) {
+			opts.MaxBody = 64 << 10
+			r := drive(t, opts, address, replay.Load{Rate: 1000}, many(12, 0)...)
+			for _, x := range r.Samples {
+				if x.Status != 200 || x.Size != 64<<10 {
+					t.Errorf("%+v, %v", x, r.Errors)
+				}
+			}
+		})
+	})
 	t.Run("large requests in pieces", func(t *testing.T) {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			n, _ := io.Copy(io.Discard, r.Body)

@@ -132,6 +132,9 @@ func (e *Engine) Drive(ctx context.Context, t Target, p *Plan) (*Result, error) 
 	if p.n != len(e.inbound) {
 		return nil, errors.New("replay: the plan was made for another recording")
 	}
+	if err := enoughFiles(p.load.Connections); err != nil {
+		return nil, err
+	}
 	return e.drive(ctx, t, p, nil)
 }
 
@@ -262,7 +265,7 @@ func (d *driver) finish(ctx context.Context, j *job, o sampleTimes, ans *answer,
 		failure: failureCode(failureOf(ctx, err)),
 	}
 	if err != nil {
-		d.result.explain(s.Failure(), err)
+		d.result.explain(s.Failure(), err.Error()+remedy(err))
 	} else {
 		s.Status = uint16(ans.status)
 		s.Size = ans.size

@@ -44,6 +44,8 @@ func failureOf(ctx context.Context, err error) traffic.Failure {
 		return traffic.FailureCanceled
 	case errors.As(err, &protocol), errors.As(err, &request):
 		return traffic.FailureProtocol
+	case outOfFiles(err), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return traffic.FailureLimit
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return traffic.FailureTimeout
 	case errors.As(err, &dns):
@@ -56,6 +58,22 @@ func failureOf(ctx context.Context, err error) traffic.Failure {
 		return traffic.FailureTimeout
 	}
 	return traffic.FailureReset // ECONNRESET, EPIPE, an early end
+}
+
+func outOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// remedy says what is missing when a connection could not be opened for want of
+// something on this side; "" otherwise.
+func remedy(err error) string {
+	switch {
+	case outOfFiles(err):
+		return " (raise the limit of open files with ulimit -n, or use fewer connections)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return " (no local port is free: use fewer connections, keep them open, or widen net.ipv4.ip_local_port_range)"
+	}
+	return ""
 }
 
 func isTLS(err error) bool {

@@ -142,7 +142,7 @@ func (e *Engine) Join(p *Plan, arm string, owner []int, parts []*Result) (*Resul
 		all.Unsent += part.Unsent
 		all.Connections += part.Connections
 		for kind, text := range part.Errors {
-			all.explain(kind, errors.New(text))
+			all.explain(kind, text)
 		}
 	}
 	slices.SortStableFunc(all.Samples, func(a, b Sample) int { return int(min(max(a.Last-b.Last, -1), 1)) })

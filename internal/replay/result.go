@@ -41,7 +41,7 @@ func (s Sample) Failure() traffic.Failure { return failures[s.failure] }
 
 var failures = [...]traffic.Failure{
 	traffic.FailureNone, traffic.FailureRefused, traffic.FailureReset, traffic.FailureTimeout, traffic.FailureProtocol,
-	traffic.FailureDNS, traffic.FailureTLS, traffic.FailureCanceled,
+	traffic.FailureDNS, traffic.FailureTLS, traffic.FailureCanceled, traffic.FailureLimit,
 }
 
 func failureCode(f traffic.Failure) uint8 { return uint8(max(0, slices.Index(failures[:], f))) }
@@ -69,12 +69,12 @@ type Result struct {
 
 func (r *Result) add(s Sample) { r.Samples = append(r.Samples, s) }
 
-func (r *Result) explain(f traffic.Failure, err error) {
+func (r *Result) explain(f traffic.Failure, why string) {
 	if _, ok := r.Errors[f]; !ok {
 		if r.Errors == nil {
 			r.Errors = make(map[traffic.Failure]string)
 		}
-		r.Errors[f] = err.Error()
+		r.Errors[f] = why
 	}
 }
 

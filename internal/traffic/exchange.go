@@ -71,6 +71,7 @@ const (
 	FailureDNS      Failure = "dns"       // the name had no address
 	FailureTLS      Failure = "tls"       // the handshake failed
 	FailureCanceled Failure = "cancelled" // the run ended first
+	FailureLimit    Failure = "limit"     // the sender had no file or port left for a connection
 )
 
 // Origin says where an exchange was seen.
