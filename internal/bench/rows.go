@@ -42,6 +42,7 @@ var goals = []goal{
 	{benchmark: "compare Equal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 20},
 	{benchmark: "compare Unequal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 4},
 	{benchmark: "replay MaxRate", unit: "cpu-us/req", peer: "vegeta", atMost: 1.0 / 4},
+	{benchmark: "replay MaxRate", unit: "cpu-us/req", peer: "fortio", atMost: 1.0 / 3},
 	{benchmark: "replay SendError/1000", unit: "p50-us", peer: "vegeta", atMost: 1.0 / 10},
 	{benchmark: "replay SendError/1000", unit: "p99-us", peer: "vegeta", atMost: 1.0 / 5},
 	{benchmark: "replay SendError/5000", unit: "p50-us", peer: "vegeta", atMost: 1.0 / 10},

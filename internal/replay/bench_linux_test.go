@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"fortio.org/fortio/fhttp"
+	"fortio.org/log"
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 	"golang.org/x/sys/unix"
 
@@ -199,7 +201,7 @@ type sender struct {
 	send func(b *testing.B, addr string, rate, connections int, d time.Duration)
 }
 
-var senders = []sender{{"reprise", sendReprise}, {"vegeta", sendVegeta}, {"nethttp", sendNetHTTP}}
+var senders = []sender{{"reprise", sendReprise}, {"vegeta", sendVegeta}, {"nethttp", sendNetHTTP}, {"fortio", sendFortio}}
 
 func sendReprise(b *testing.B, addr string, rate, connections int, d time.Duration) {
 	var exchanges []*traffic.Exchange
@@ -227,6 +229,24 @@ func sendVegeta(b *testing.B, addr string, rate, connections int, d time.Duratio
 		if res.Code != 200 {
 			b.Fatal(res.Error)
 		}
+	}
+}
+
+// sendFortio is fortio load -stdclient.
+func sendFortio(b *testing.B, addr string, rate, connections int, d time.Duration) {
+	log.SetLogLevelQuiet(log.Error)
+	opts := &fhttp.HTTPRunnerOptions{HTTPOptions: fhttp.HTTPOptions{URL: "http://" + addr + "/", DisableFastClient: true}}
+	opts.QPS, opts.Duration, opts.NumThreads, opts.Out = float64(rate), d, connections, io.Discard
+	if rate == 0 {
+		opts.QPS = -1 // as fast as it can
+	}
+	opts.HTTPOptions.Init(opts.URL)
+	result, err := fhttp.RunHTTPTest(opts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if n := result.RetCodes[http.StatusOK]; n != result.DurationHistogram.Count {
+		b.Fatalf("%d of %d answers have status 200", n, result.DurationHistogram.Count)
 	}
 }
 
