@@ -74,6 +74,10 @@ eval-measure: ## measure more sessions for TIME (1h), add them to the stored one
 eval-short: ## a guard in under four minutes: fails when the judgement must be broken
 	$(GO) run ./internal/eval -short
 
+.PHONY: eval-example
+eval-example: ## the example broken in 77 ways, rewritten in 30, and 100 times against itself; some ten minutes
+	$(GO) run ./internal/eval -example -out $(OUT)/eval-example.json
+
 .PHONY: golden
 golden: ## rewrite the golden files of the tests
 	$(GO) test ./internal/report/... -update

@@ -5,7 +5,8 @@
 #
 #   examples/shop/record.sh [SNAPSHOT]
 #
-# SHOP_PORTS is the first of six ports that are free (default 18080).
+# SHOP_PORTS is the first of six ports that are free (default 18080). REPRISE
+# names a binary of reprise to be used instead of building one.
 set -euo pipefail
 
 shop=$(cd "$(dirname "$0")" && pwd)
@@ -48,7 +49,11 @@ await() {
 secret() { od -An -tx1 -N16 /dev/urandom | tr -d ' \n'; }
 
 echo "building"
-(cd "$root" && CGO_ENABLED=0 go build -o "$work/reprise" ./cmd/reprise)
+if [ -n "${REPRISE:-}" ]; then
+  ln -s "$(realpath "$REPRISE")" "$work/reprise"
+else
+  (cd "$root" && CGO_ENABLED=0 go build -o "$work/reprise" ./cmd/reprise)
+fi
 (cd "$shop" && CGO_ENABLED=0 go build -o "$work/" . ./dependencies/... ./traffic)
 
 # Secrets as in production: drawn, and found nowhere in the snapshot.

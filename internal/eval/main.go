@@ -5,6 +5,7 @@
 //	go run ./internal/eval                          # judge the stored sessions, redraw docs/evaluation.md
 //	go run ./internal/eval -measure 1h -raw DIR     # measure more sessions into DIR
 //	go run ./internal/eval -pack -raw DIR           # sum DIR up and add it to the stored sessions
+//	go run ./internal/eval -example                 # break the example in many ways and judge each
 //	go run ./internal/eval -short                   # a few minutes, fails when far off
 package main
 
@@ -45,6 +46,12 @@ type settings struct {
 	stored      string // file of packed sessions
 	page, file  string
 
+	// The example, broken in many ways; see judgeExample.
+	example bool
+	root    string
+	only    string
+	same    int
+
 	// What a child process is told.
 	serve   bool
 	service service
@@ -63,6 +70,10 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.stored, "sessions", "docs/evaluation/sessions.jsonl.gz", "`file` of sessions that are summed up")
 	flags.StringVar(&s.page, "page", "docs/evaluation.md", "`file` of the page to redraw, its plots beside it")
 	flags.StringVar(&s.file, "out", "out/eval.json", "`file` for the figures")
+	flags.BoolVar(&s.example, "example", false, "run the example, broken in many ways and against itself, write docs/evaluation/example.json and fail when the figures are not as they must be")
+	flags.StringVar(&s.root, "root", ".", "of -example: `directory` of the repository")
+	flags.StringVar(&s.only, "mutations", "", "of -example: comma-separated `names` of mutations instead of all; nothing is written")
+	flags.IntVar(&s.same, "same", 100, "of -example: `number` of sessions against itself")
 	flags.BoolVar(&s.serve, "serve", false, "be one arm of a session")
 	flags.IntVar(&s.service.work, "work", 1000, "of -serve: work of the first endpoint")
 	flags.IntVar(&s.service.overhead, "overhead", 0, "of -serve: work that takes as long as a request without any")
@@ -86,6 +97,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return s.measureSessions(ctx, out)
 	case s.pack:
 		return s.packSessions(out)
+	case s.example:
+		return s.judgeExample(ctx, out)
 	case s.short:
 		return guard(ctx, s, out)
 	}
@@ -119,6 +132,9 @@ func (s settings) draw(out io.Writer) error {
 		return fmt.Errorf("redraw the page: %w", err)
 	}
 	filled, err := f.Latency.fill(string(page))
+	if err == nil {
+		filled, err = s.fillExample(filled)
+	}
 	if err != nil {
 		return fmt.Errorf("redraw %s: %w", s.page, err)
 	}
@@ -134,7 +150,9 @@ func (s settings) draw(out io.Writer) error {
 	return write(s.file, f)
 }
 
-func write(file string, f figures) error {
+func write(file string, f figures) error { return writeJSON(file, f) }
+
+func writeJSON(file string, f any) error {
 	data, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the figures: %w", err)

@@ -162,9 +162,16 @@ func (r results) summary() string {
 // fill puts each block of the figures between its marks in a page, and fails
 // when a mark is missing.
 func (r results) fill(page string) (string, error) {
-	for _, block := range []struct{ name, text string }{
+	return fillBlocks(page, []block{
 		{"summary", r.summary()}, {"false-alarms", r.falseAlarms()}, {"power", r.power()}, {"conditions", r.places()}, {"rules", r.rules()}, {"apart", r.differences()},
-	} {
+	})
+}
+
+// block is a text and the name of its place in a page.
+type block struct{ name, text string }
+
+func fillBlocks(page string, blocks []block) (string, error) {
+	for _, block := range blocks {
 		begin, end := "<!-- "+block.name+" -->\n", "<!-- /"+block.name+" -->"
 		head, rest, ok := strings.Cut(page, begin)
 		_, tail, closed := strings.Cut(rest, end)

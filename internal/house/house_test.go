@@ -60,7 +60,14 @@ var house = []struct {
 	{"internal/e2e", nil, "tests that run the real command"},
 	{"internal/conformance", nil, "tests with clients and servers that nobody here wrote"},
 	{"internal/bench", []string{"internal/command"}, "runs the rooms' benchmarks beside their peers"},
-	{"internal/eval", []string{"internal/traffic", "internal/timing", "internal/compare", "internal/stats", "internal/analysis", "internal/replay"}, "experiments on the judgement: how often it errs, and what it misses"},
+	{"internal/eval/diffy", []string{"internal/traffic", "internal/compare", "internal/analysis"}, "another tool's rule on the same answers"},
+	{"internal/eval/mutation", []string{
+		"internal/command", "internal/analysis", "internal/pipeline", "internal/config", "internal/eval/diffy",
+	}, "breaks the example and runs the whole job on it"},
+	{"internal/eval", []string{
+		"internal/traffic", "internal/timing", "internal/compare", "internal/stats", "internal/analysis", "internal/replay",
+		"internal/eval/diffy", "internal/eval/mutation",
+	}, "experiments on the judgement: how often it errs, and what it misses"},
 	{"internal/cli", []string{"*"}, "one file a command"},
 	{"cmd/reprise", []string{"internal/cli"}, "a signal context and a call"},
 }

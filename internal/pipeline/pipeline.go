@@ -52,7 +52,10 @@ type Progress interface {
 
 // Outcome is what a run found, whole or up to where it was stopped.
 type Outcome struct {
-	Result    analysis.Result
+	Result analysis.Result
+	// Seen is what Result was made of, for those who want to judge it by
+	// another rule.
+	Seen      analysis.Input
 	Base      source.Commit
 	Head      source.Commit
 	Recording Recording

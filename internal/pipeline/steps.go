@@ -290,7 +290,7 @@ func (r *run) outcome() *Outcome {
 	}
 	return &Outcome{
 		Learned: learned,
-		Result:  *r.result, Base: r.base, Head: r.head, Recording: r.recording,
+		Result:  *r.result, Seen: r.input(), Base: r.base, Head: r.head, Recording: r.recording,
 		Target: target, Seed: r.options.Seed, StartedAt: r.begun, Stages: r.stages, Notes: r.notes, Load: r.loaded,
 	}
 }
