@@ -128,11 +128,12 @@ func abs(i int) int {
 }
 
 // pairMoved pairs lost calls with gained ones of the same dependency and method
-// whose paths share a name: the call moved to another route.
+// whose paths share a name: the call moved to another route. A route that the
+// left calls as well is none to move to: there, one more call is a repetition.
 func (r *run) pairMoved(out *aligned, routesA, routesB []string) {
 	for _, from := range routesA {
 		for _, to := range routesB {
-			for len(out.lost[from]) > 0 && len(out.gained[to]) > 0 && resemble(from, to) {
+			for len(out.lost[from]) > 0 && len(out.gained[to]) > 0 && out.left[to] == 0 && resemble(from, to) {
 				out.pairs = append(out.pairs, callPair{route: from, a: out.lost[from][0], b: out.gained[to][0], moved: true})
 				out.lost[from], out.gained[to] = out.lost[from][1:], out.gained[to][1:]
 			}

@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"strings"
+
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -96,8 +98,9 @@ func (f *folder) dependents(g *group, s *sighting) []*group {
 
 // echo: what was stored wrongly is read wrongly. A later exchange that asks for
 // what an earlier one made shows the same pair of values under the same name.
+// What is stored is shown in bodies; headers are made anew for every answer.
 func (f *folder) echo(g *group, s *sighting) []*group {
-	if g.kind != KindResponse || g.change != ChangeValue || s.path.Len() == 0 {
+	if g.kind != KindResponse || g.change != ChangeValue || !strings.HasPrefix(g.address, "response.body.") {
 		return nil
 	}
 	name := s.path.Steps()[s.path.Len()-1]

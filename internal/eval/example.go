@@ -84,12 +84,20 @@ func readExample(file string) (example, error) {
 
 func tellFault(out io.Writer, o mutation.Outcome) {
 	word := "found"
-	if !o.Found {
+	switch {
+	case !o.Found && o.Folded:
+		word = "folded"
+	case !o.Found:
 		word = "MISSED"
 	}
 	fmt.Fprintf(out, "  %-7s %-36s %-18s diffy %-5v %4.1f s\n", word, o.Name, o.Class, o.Diffy, o.Seconds)
 	for _, text := range o.Missing {
 		fmt.Fprintf(out, "            not reported: %s\n", text)
+	}
+	if !o.Found {
+		for _, text := range o.Reported {
+			fmt.Fprintf(out, "            reported: %s\n", text)
+		}
 	}
 	for _, text := range o.Beside {
 		fmt.Fprintf(out, "            beside: %s\n", text)

@@ -33,6 +33,14 @@ func (e Expectation) at(address string) bool {
 	return len(e.Addresses) == 0 || slices.ContainsFunc(e.Addresses, func(a string) bool { return strings.EqualFold(a, address) })
 }
 
+// follows reports whether a consequence is the one described. The address of a
+// consequence in a call begins with the call.
+func (e Expectation) follows(c analysis.Consequence) bool {
+	address := strings.TrimSpace(strings.TrimPrefix(c.Address, e.Call))
+	return (len(e.Changes) == 0 || slices.Contains(e.Changes, string(c.Change))) &&
+		(e.Endpoint == "" || e.Endpoint == "*" || e.Endpoint == c.Endpoint) && e.at(address)
+}
+
 // String is the description as it is written in a file.
 func (e Expectation) String() string {
 	text := "kind=" + string(e.Kind)

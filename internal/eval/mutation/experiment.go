@@ -18,6 +18,11 @@ type Outcome struct {
 	// Found says that all expected findings are there, Missing which are not.
 	Found   bool     `json:"found"`
 	Missing []string `json:"missing,omitempty"`
+	// Folded says that each of them is at least listed as a consequence of a
+	// finding with cause head that was expected too.
+	Folded bool `json:"folded"`
+	// Reported are all findings.
+	Reported []string `json:"reported,omitempty"`
 	// Beside are findings with cause head that nothing foretold.
 	Beside []string `json:"beside,omitempty"`
 	// Snapshot says that the recording was blamed.
@@ -106,19 +111,26 @@ func (x Experiment) Same(ctx context.Context, sessions int) ([]Outcome, error) {
 
 func outcomeOf(m Mutation, judged Judged) Outcome {
 	o := Outcome{Name: m.Name, About: m.About, Class: m.Class, Verdict: judged.Result.Verdict, Seconds: judged.Took.Seconds()}
+	foretold := slices.Concat(m.Expect, m.Also)
+	o.Folded = true
 	for _, e := range m.Expect {
-		if !slices.ContainsFunc(judged.Result.Findings, e.Matches) {
-			o.Missing = append(o.Missing, e.String())
+		if slices.ContainsFunc(judged.Result.Findings, e.Matches) {
+			continue
 		}
+		o.Missing = append(o.Missing, e.String())
+		o.Folded = o.Folded && slices.ContainsFunc(judged.Result.Findings, func(f analysis.Finding) bool {
+			return slices.ContainsFunc(foretold, func(e Expectation) bool { return e.Matches(f) }) &&
+				slices.ContainsFunc(f.Consequences, e.follows)
+		})
 	}
 	o.Found = len(o.Missing) == 0
-	foretold := slices.Concat(m.Expect, m.Also)
 	for _, f := range judged.Result.Findings {
+		o.Reported = append(o.Reported, describe(f))
 		switch {
 		case f.Cause == analysis.CauseSnapshot:
 			o.Snapshot = true
 		case !slices.ContainsFunc(foretold, func(e Expectation) bool { return e.Matches(f) }):
-			o.Beside = append(o.Beside, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s %s (%s)", f.Kind, f.Change, f.Endpoint, f.Call, f.Address, f.Cause)), " "))
+			o.Beside = append(o.Beside, describe(f))
 		}
 	}
 	for _, place := range judged.Diffy {
@@ -129,6 +141,15 @@ func outcomeOf(m Mutation, judged Judged) Outcome {
 		}
 	}
 	return o
+}
+
+// describe is a finding on one line.
+func describe(f analysis.Finding) string {
+	text := fmt.Sprintf("%s %s %s %s %s (%s, %d of %d", f.Kind, f.Change, f.Endpoint, f.Call, f.Address, f.Cause, f.Count, f.Of)
+	if n := len(f.Consequences); n > 0 {
+		text += fmt.Sprintf(", %d follow from it", n)
+	}
+	return strings.Join(strings.Fields(text+")"), " ")
 }
 
 // seenByDiffy reports whether a place that Diffy's rule reports is an expected
