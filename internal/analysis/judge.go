@@ -91,6 +91,10 @@ func (j *judge) judge(u *unit, d compare.Difference, left, repeated map[*evidenc
 		s.change = ChangeClass
 		s.detail = fmt.Sprintf("the value is no longer a %s", e.class)
 		return s, true
+	case e.imprecise(d.B) != "":
+		s.change = ChangeClass
+		s.detail = e.imprecise(d.B)
+		return s, true
 	case e.farInTime(u, d.B):
 		s.change = ChangeClass
 		s.detail = fmt.Sprintf("the time is further from the request than base's ever is (%s)", e.class)
@@ -99,6 +103,19 @@ func (j *judge) judge(u *unit, d compare.Difference, left, repeated map[*evidenc
 		return s, true
 	}
 	return s, false
+}
+
+// imprecise says how the precision of a value differs from base's, or "".
+func (e *evidence) imprecise(value string) string {
+	p := e.precision()
+	n, ok := e.class.Fraction(value)
+	if !p.left || !ok || !e.class.Holds(value) || n >= p.least && n <= p.most {
+		return ""
+	}
+	if p.least == p.most {
+		return fmt.Sprintf("%d digits after the point, where base has %d (%s)", n, p.least, e.class)
+	}
+	return fmt.Sprintf("%d digits after the point, where base has %d to %d (%s)", n, p.least, p.most, e.class)
 }
 
 // noiseAt reports whether two passes of base differ at the place of d in this

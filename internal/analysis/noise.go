@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/stats"
@@ -29,6 +30,9 @@ type evidence struct {
 	// What values occur here, unit by unit in recorded order.
 	seen  []valuesOf
 	class compare.Class
+	// precision is that of the values of base, learned when it is first asked
+	// for; see otherPrecision.
+	precision func() precision
 }
 
 // valuesOf holds the values of one place in one unit.
@@ -136,6 +140,7 @@ func (j *judge) learn() {
 	}
 	for _, e := range j.places {
 		e.class = compare.ClassOf(e.samples()...)
+		e.precision = sync.OnceValue(e.otherPrecision)
 	}
 }
 
@@ -200,6 +205,60 @@ func (e *evidence) leavesClass() bool {
 	}
 	strays, samples := e.strays()
 	return stats.FisherGreater(out, of-out, strays, samples-strays) <= classLevel
+}
+
+// otherPrecision reports whether head writes times or numbers with fewer digits
+// after the point than base ever does, or with more, far more often than base
+// itself would: trailing zeros are left out by many, so one value says nothing.
+func (e *evidence) otherPrecision() precision {
+	samples := e.samples()
+	digits := make([]int, 0, len(samples))
+	for _, v := range samples {
+		n, ok := e.class.Fraction(v)
+		if !ok {
+			return precision{}
+		}
+		digits = append(digits, n)
+	}
+	if len(digits) == 0 {
+		return precision{}
+	}
+	least, most := slices.Min(digits), slices.Max(digits)
+	out, of := 0, 0
+	for _, v := range e.seen {
+		for _, h := range v.head {
+			of++
+			if n, _ := e.class.Fraction(h); n < least || n > most {
+				out++
+			}
+		}
+	}
+	// One sample in ten ends in a zero, so the least and the most are strays
+	// among the others themselves.
+	strays := 0
+	for _, bound := range []int{least, most} {
+		if n := count(digits, bound); n == 1 && least != most {
+			strays++
+		}
+	}
+	return precision{least, most, out > 0 && stats.FisherGreater(out, of-out, strays, len(digits)-strays) <= valueLevel}
+}
+
+// precision is how many digits after the point base has at least and at most,
+// and whether head has another number of them.
+type precision struct {
+	least, most int
+	left        bool
+}
+
+func count(list []int, want int) int {
+	n := 0
+	for _, v := range list {
+		if v == want {
+			n++
+		}
+	}
+	return n
 }
 
 // repeats reports whether values that are due to be fresh came back: every

@@ -2,9 +2,11 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +22,7 @@ type Class struct {
 	// minLen and maxLen bound the length of text; alphabet is the union of
 	// character classes seen.
 	minLen, maxLen int
+	low, high      float64 // of numbers
 	alphabet       alphabet
 	negative       bool // some sample was below zero
 	empty          bool // some sample was empty
@@ -84,6 +87,9 @@ func classOf(values []string) Class {
 		float = float && floatPattern.MatchString(v)
 		token = token && !strings.ContainsAny(v, " \t\n")
 		c.negative = c.negative || v[0] == '-'
+	}
+	if integer || float {
+		c.low, c.high = bounds(values)
 	}
 	switch {
 	case integer:
@@ -160,14 +166,51 @@ func (c Class) Holds(v string) bool {
 		return slices.Contains(c.set, v)
 	case classHex:
 		return isHex(v) && len(v) == c.minLen
-	case classInt, classIncreasing:
+	case classIncreasing:
 		return integerPattern.MatchString(v) && (c.negative || v[0] != '-')
+	case classInt:
+		return integerPattern.MatchString(v) && (c.negative || v[0] != '-') && c.inRange(v)
 	case classFloat:
-		return floatPattern.MatchString(v) && (c.negative || v[0] != '-')
+		return floatPattern.MatchString(v) && (c.negative || v[0] != '-') && c.inRange(v)
 	case classToken:
 		return strings.HasPrefix(v, c.prefix) && !strings.ContainsAny(v, " \t\n") && alphabetOf(v)&^c.alphabet == 0 && c.plausibleLength(v)
 	}
 	return true
+}
+
+// bounds returns the least and the greatest of some numbers.
+func bounds(values []string) (low, high float64) {
+	low, high = math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		if n, err := strconv.ParseFloat(v, 64); err == nil {
+			low, high = min(low, n), max(high, n)
+		}
+	}
+	return low, high
+}
+
+// rangeSlack is how many times the range that was seen a number may lie beside
+// it: far enough for a measurement on a bad day, not for another unit.
+const rangeSlack = 3
+
+// inRange reports whether a number is near enough to those seen.
+func (c Class) inRange(v string) bool {
+	n, err := strconv.ParseFloat(v, 64)
+	slack := rangeSlack * max(c.high-c.low, 1)
+	return err != nil || n >= c.low-slack && n <= c.high+slack
+}
+
+// Fraction returns how many digits a time or a number has after the point, and
+// whether the class is one of those.
+func (c Class) Fraction(v string) (digits int, ok bool) {
+	if c.kind != classTime && c.kind != classFloat {
+		return 0, false
+	}
+	_, after, _ := strings.Cut(v, ".")
+	for digits < len(after) && after[digits] >= '0' && after[digits] <= '9' {
+		digits++
+	}
+	return digits, true
 }
 
 // plausibleLength allows a token as much variation beyond the lengths seen as
