@@ -103,9 +103,26 @@ type AcceptedBy struct {
 	Expires time.Time `json:"expires,omitzero"`
 }
 
+// Lapsed names an acceptance that matches nothing any more, or has expired.
+type Lapsed struct {
+	Address  string `json:"address"`
+	Kind     Kind   `json:"kind"`
+	Change   Change `json:"change"`
+	Endpoint string `json:"endpoint"`
+	Call     string `json:"call,omitempty"`
+	Reason   string `json:"reason"`
+}
+
+// Is reports whether an acceptance is the one named.
+func (l Lapsed) Is(a Accept) bool { return l == a.named() }
+
+func (a Accept) named() Lapsed {
+	return Lapsed{a.Address.String(), a.Kind, a.Change, a.Endpoint, a.Call, a.Reason}
+}
+
 // accept marks the findings that were accepted, and says which acceptances
 // matched nothing or have expired.
-func (r *run) accept(findings []Finding) (warnings []string) {
+func (r *run) accept(findings []Finding) (lapsed []Lapsed, warnings []string) {
 	for _, a := range r.opts.Accepts {
 		n := 0
 		expired := a.expired(r.opts.Now)
@@ -119,12 +136,15 @@ func (r *run) accept(findings []Finding) (warnings []string) {
 				f.Accepted, f.Gates = &AcceptedBy{Reason: a.Reason, Author: a.Author, Date: a.Date, Expires: a.Expires}, false
 			}
 		}
+		if n == 0 || expired {
+			lapsed = append(lapsed, a.named())
+		}
 		switch {
 		case n == 0:
-			warnings = append(warnings, fmt.Sprintf("The acceptance of %s (%s) matches nothing any more; it can be removed.", a.place(), a.Reason))
+			warnings = append(warnings, fmt.Sprintf("The acceptance of %s (%s) matches nothing any more; reprise accept --prune removes it.", a.place(), a.Reason))
 		case expired:
 			warnings = append(warnings, fmt.Sprintf("The acceptance of %s (%s) expired on %s.", a.place(), a.Reason, a.Expires.Format(time.DateOnly)))
 		}
 	}
-	return warnings
+	return lapsed, warnings
 }

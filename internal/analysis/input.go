@@ -11,6 +11,9 @@ type Input struct {
 	// Recorded holds the snapshot: the inbound exchanges that were replayed
 	// and the outbound ones that the mock answered from.
 	Recorded []*traffic.Exchange
+	// Partial says that Recorded is a part of what was there to be recorded:
+	// what it lacks may exist.
+	Partial bool
 	// Redacted are the places whose values were replaced before the recording
 	// was stored. Base is not expected to answer as recorded there.
 	Redacted []traffic.Pattern

@@ -258,6 +258,11 @@ type Result struct {
 	Stale float64 `json:"stale"`
 	// Thresholds says of each threshold whether it holds.
 	Thresholds []ThresholdResult `json:"thresholds,omitempty"`
+	// Mistakes are sentences about rules whose address is no place in any
+	// exchange. Such a run has no verdict unless it fails.
+	Mistakes []string `json:"mistakes,omitempty"`
+	// Lapsed are the acceptances that match nothing any more, or have expired.
+	Lapsed []Lapsed `json:"lapsed,omitempty"`
 	// Warnings are sentences about rules and acceptances that match nothing,
 	// have expired, or match too much.
 	Warnings []string `json:"warnings,omitempty"`

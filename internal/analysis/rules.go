@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -28,29 +29,68 @@ func (o *Options) comparing(endpoint string) compare.Options {
 // replayed, above which it is warned about.
 const tooMuch = 20
 
-// ruleWarnings tells which rules never applied, and which apply so often that
-// they may hide more than was meant.
-func (r *run) ruleWarnings() (warnings []string) {
+// ruleWarnings tells which rules apply so often that they may hide more than was
+// meant, and which are mistakes: their address is no place in any exchange. A
+// rule whose place exists is none where nothing differs in this run. Where only
+// a part of a recording was replayed, a rule may be for the rest of it.
+func (r *run) ruleWarnings() (warnings, mistakes []string) {
 	tally := r.opts.Compare.Tally
-	check := func(rule string, p traffic.Pattern) {
+	check := func(rule, endpoint string, p traffic.Pattern) {
 		switch n := tally.Count(rule, p); {
-		case n == 0:
-			warnings = append(warnings, fmt.Sprintf("The %s rule for %s matches nothing; correct its address or remove it.", rule, p))
+		case n == 0 && !r.hasPlace(endpoint, p):
+			text := fmt.Sprintf("The %s rule for %s matches nothing; correct its address or remove it.", rule, strings.TrimSpace(endpoint+" "+p.String()))
+			if r.in.Partial {
+				warnings = append(warnings, text)
+			} else {
+				mistakes = append(mistakes, text)
+			}
 		case rule == "ignore" && n > tooMuch*max(1, len(r.head)):
 			warnings = append(warnings, fmt.Sprintf("The ignore rule for %s hides %d differences in %d exchanges; it may be too wide.", p, n, len(r.head)))
 		}
 	}
 	for _, p := range r.opts.Compare.Ignore {
-		check("ignore", p)
+		check("ignore", "", p)
 	}
 	for _, rule := range r.opts.Ignore {
-		check("ignore", rule.Address)
+		check("ignore", rule.Endpoint, rule.Address)
 	}
 	for _, p := range r.opts.Compare.Unordered {
-		check("unordered", p)
+		check("unordered", "", p)
 	}
 	for _, t := range r.opts.Compare.Tolerances {
-		check("tolerance", t.Pattern)
+		check("tolerance", "", t.Pattern)
 	}
-	return warnings
+	return warnings, mistakes
+}
+
+// hasPlace reports whether an address is a place in some answer, or in some
+// call to a dependency, recorded or live.
+func (r *run) hasPlace(endpoint string, p traffic.Pattern) bool {
+	for _, list := range [][]*traffic.Exchange{
+		r.in.Recorded, r.in.Base.Inbound, r.in.Head.Inbound, r.in.Base.Outbound, r.in.Head.Outbound,
+	} {
+		for _, x := range list {
+			if x == nil || endpoint != "" && endpoint != r.laneEndpoint(x) {
+				continue
+			}
+			values := compare.RequestValues
+			if x.Direction == traffic.Inbound {
+				values = compare.ResponseValues
+			}
+			for path := range values(x) {
+				if p.Covers(path) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// laneEndpoint names the endpoint of the lane of an exchange.
+func (r *run) laneEndpoint(x *traffic.Exchange) string {
+	if e, ok := r.endpoints[string(x.Lane)]; ok {
+		return e
+	}
+	return r.endpoints[x.Recorded]
 }

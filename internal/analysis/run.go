@@ -40,7 +40,11 @@ func Run(in Input, opts Options) Result {
 	fragile, chaos := r.fragility()
 	result.Findings, result.Chaos = append(result.Findings, fragile...), chaos
 	r.gate(result.Findings)
-	result.Warnings = slices.Concat(r.accept(result.Findings), r.ruleWarnings(), answers.unsteady())
+	warnings, mistakes := r.ruleWarnings()
+	result.Mistakes = mistakes
+	lapsed, why := r.accept(result.Findings)
+	result.Lapsed = lapsed
+	result.Warnings = slices.Concat(why, mistakes, warnings, answers.unsteady())
 	order(result.Findings)
 	result.Thresholds = r.thresholds(&result)
 	result.Verdict, result.Reason = r.verdict(&result)

@@ -155,7 +155,7 @@ func TestAcceptances(t *testing.T) {
 		{"one of two", []analysis.Accept{field}, analysis.Fail, 1, nil},
 		{"both", []analysis.Accept{field, call}, analysis.Pass, 2, nil},
 		{"another place", []analysis.Accept{{Address: pattern(t, "response.body.total"), Endpoint: "GET /v1/orders/{id}", Reason: "x"}}, analysis.Fail, 0,
-			[]string{"The acceptance of GET /v1/orders/{id} response.body.total (x) matches nothing any more; it can be removed."}},
+			[]string{"The acceptance of GET /v1/orders/{id} response.body.total (x) matches nothing any more; reprise accept --prune removes it."}},
 		{"last day", []analysis.Accept{func() analysis.Accept { a := field; a.Expires = now.Truncate(24 * time.Hour); return a }(), call}, analysis.Pass, 2, nil},
 		{"expired", []analysis.Accept{func() analysis.Accept { a := field; a.Expires = now.AddDate(0, 0, -2); return a }(), call}, analysis.Fail, 1,
 			[]string{"The acceptance of GET /v1/orders/{id} response.body.currency (prices are in euro) expired on 2026-11-21."}},
@@ -220,8 +220,11 @@ func TestIgnoreRules(t *testing.T) {
 		},
 		Compare: compare.Options{Unordered: []traffic.Pattern{pattern(t, "response.body.no.list")}},
 	})
-	if len(got.Findings) > 0 || got.Verdict != analysis.Pass {
+	if len(got.Findings) > 0 {
 		t.Errorf("the place is ignored, yet %v", summary(got.Findings))
+	}
+	if got.Verdict != analysis.Error || got.Reason != got.Mistakes[0] {
+		t.Errorf("verdict %s: %s; a rule for no place is a mistake", got.Verdict, got.Reason)
 	}
 	want := []string{
 		"The ignore rule for response.body.nothing matches nothing; correct its address or remove it.",
@@ -233,6 +236,15 @@ func TestIgnoreRules(t *testing.T) {
 	other := analysis.Run(in, analysis.Options{Ignore: []analysis.Ignore{{Address: pattern(t, "response.body.currency"), Endpoint: "GET /v1/products"}}})
 	if len(other.Findings) != 1 {
 		t.Errorf("the rule is for another endpoint: %v", summary(other.Findings))
+	}
+	quiet := analysis.Run(in, analysis.Options{Ignore: []analysis.Ignore{{Address: pattern(t, "response.body.total")}}})
+	if len(quiet.Mistakes)+len(quiet.Warnings) > 0 {
+		t.Errorf("the place of the rule exists, and nothing differs there: %q %q", quiet.Mistakes, quiet.Warnings)
+	}
+	in.Partial = true
+	part := analysis.Run(in, analysis.Options{Ignore: []analysis.Ignore{{Address: pattern(t, "response.body.nothing")}}})
+	if len(part.Mistakes) > 0 || len(part.Warnings) != 1 || part.Verdict == analysis.Error {
+		t.Errorf("a part of a recording may lack the place: %s, %q %q", part.Verdict, part.Mistakes, part.Warnings)
 	}
 }
 

@@ -27,6 +27,9 @@ func (r *run) verdict(result *Result) (Verdict, string) {
 			return Fail, t.sentence()
 		}
 	}
+	if len(result.Mistakes) > 0 {
+		return Error, result.Mistakes[0]
+	}
 	if n := r.guessed(); n > 0 && slices.Contains(r.opts.FailOn, GateAssisted) {
 		return Fail, fmt.Sprintf("%s of head %s answered by a guess.", plural(n, "call"), was(n))
 	}

@@ -21,25 +21,35 @@ import (
 
 func newAccept(s Surroundings) *cobra.Command {
 	var because, expires string
-	var broad bool
+	var broad, prune bool
 	cmd := &cobra.Command{
-		Use:   "accept FINDING... --because REASON",
+		Use:   "accept (FINDING... --because REASON | --prune)",
 		Short: "Agree to changes of the last report, so that they do not fail the check",
 		Long: `Write findings of the last report to ` + config.AcceptFileName + ` beside the configuration,
 with the reason, the date and the author that git knows. Commit that file with the
-change: later runs show such findings, folded, and do not fail.`,
+change: later runs show such findings, folded, and do not fail.
+
+With --prune, take out of that file what the last report says to match nothing
+any more, or to have expired.`,
 		Example: `  reprise accept F2 --because "prices are texts from v2 on" --expires 30d
-  reprise accept F1 F3 --because "every answer has the new header" --broad`,
-		Args: cobra.MinimumNArgs(1),
+  reprise accept F1 F3 --because "every answer has the new header" --broad
+  reprise accept --prune`,
 	}
 	cmd.Flags().StringVar(&because, "because", "", "the reason")
 	cmd.Flags().StringVar(&expires, "expires", "", "when it ends: after days (30d), or a date (2027-01-31); never if empty")
 	cmd.Flags().BoolVar(&broad, "broad", false, "accept it on every endpoint")
+	cmd.Flags().BoolVar(&prune, "prune", false, "take out what the last report says to have lapsed")
 	st := addSettings(cmd, oneOf("output-dir"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if prune == (len(args) > 0) {
+			return badInput(errors.New("name findings, such as F1, or --prune"))
+		}
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
 		if err != nil {
 			return err
+		}
+		if prune {
+			return badInput(pruneAccepts(s, p))
 		}
 		if strings.TrimSpace(because) == "" {
 			return badInput(errors.New("--because is missing; say why the change is right"))
@@ -96,6 +106,20 @@ func acceptFinding(s Surroundings, p *project, a analysis.Accept, f *analysis.Fi
 		return err
 	}
 	fmt.Fprintf(s.Stderr, "%s: %s %s %s %s is accepted\n", config.AcceptFileName, f.ID, a.Endpoint, f.Address, f.Change)
+	return nil
+}
+
+// pruneAccepts takes out what the last run found to have lapsed.
+func pruneAccepts(s Surroundings, p *project) error {
+	doc, err := lastReport(p)
+	if err != nil {
+		return err
+	}
+	n, err := config.PruneAccepts(p.dir, doc.Lapsed)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.Stderr, "%s: %d of %d lapsed acceptances removed\n", config.AcceptFileName, n, len(doc.Lapsed))
 	return nil
 }
 

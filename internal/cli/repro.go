@@ -128,6 +128,7 @@ func writeLanes(src, dst string, recorded []*traffic.Exchange, lanes map[traffic
 	}
 	for _, x := range recorded {
 		if !lanes[x.Lane] {
+			w.SampledOut(1)
 			continue
 		}
 		if err := w.Add(x); err != nil {

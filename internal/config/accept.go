@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -98,4 +99,72 @@ func AddAccept(dir string, a analysis.Accept) error {
 		return err
 	}
 	return os.WriteFile(path, data, 0o644)
+}
+
+// PruneAccepts takes acceptances out of the file of the project in dir and
+// returns how many it found. What else stands there, comments included, stays
+// as it is, except the comments right above an acceptance that goes.
+func PruneAccepts(dir string, drop []analysis.Lapsed) (int, error) {
+	path := filepath.Join(dir, AcceptFileName)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, &Mistake{Key: AcceptFileName, Why: "cannot be read: " + errors.Unwrap(err).Error()}
+	}
+	list, err := parseAccepts(data)
+	if err != nil {
+		return 0, err
+	}
+	items, err := acceptItems(data)
+	if err != nil || len(items) != len(list) {
+		return 0, &Mistake{Key: AcceptFileName, Why: "its list is not written one acceptance below the other; prune it by hand"}
+	}
+	lines := strings.SplitAfter(string(data), "\n")
+	pruned := 0
+	for i := len(items) - 1; i >= 0; i-- {
+		if !slices.ContainsFunc(drop, func(d analysis.Lapsed) bool { return d.Is(list[i]) }) {
+			continue
+		}
+		end := len(lines)
+		if i+1 < len(items) {
+			end = items[i+1]
+		}
+		lines = slices.Delete(lines, items[i], end)
+		pruned++
+	}
+	after := []byte(strings.Join(lines, ""))
+	if rest, err := parseAccepts(after); err != nil || len(rest) != len(list)-pruned {
+		return 0, &Mistake{Key: AcceptFileName, Why: "it cannot be pruned without changing what else stands there; prune it by hand"}
+	}
+	if pruned == 0 {
+		return 0, nil
+	}
+	return pruned, os.WriteFile(path, after, 0o644)
+}
+
+// acceptItems returns the lines, counted from zero, at which the acceptances of
+// a file begin, with the comments right above them.
+func acceptItems(data []byte) ([]int, error) {
+	var root yaml.Node
+	if err := yaml.Unmarshal(data, &root); err != nil || len(root.Content) == 0 {
+		return nil, err
+	}
+	lines := strings.Split(string(data), "\n")
+	var items []int
+	top := root.Content[0].Content
+	for i := 0; i+1 < len(top); i += 2 {
+		if top[i].Value != "accept" {
+			continue
+		}
+		for _, item := range top[i+1].Content {
+			at := item.Line - 1
+			for at > 0 && strings.HasPrefix(strings.TrimSpace(lines[at-1]), "#") {
+				at--
+			}
+			items = append(items, at)
+		}
+	}
+	return items, nil
 }

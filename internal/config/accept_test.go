@@ -78,3 +78,42 @@ func TestAddAcceptKeepsTheFile(t *testing.T) {
 		}
 	}
 }
+
+// What has lapsed is taken out, and everything else stays as people wrote it.
+func TestPruneAccepts(t *testing.T) {
+	const keep = "  # texts\n  - endpoint: GET /b\n    kind: response\n    change: type\n    reason: kept # for now\n"
+	const gone = "  # old\n  - endpoint: GET /a\n    kind: response\n    change: status\n    reason: gone\n"
+	drop := []analysis.Lapsed{{Kind: analysis.KindResponse, Change: analysis.ChangeStatus, Endpoint: "GET /a", Reason: "gone"}}
+	for _, c := range []struct {
+		reason, file, want string
+		pruned             int
+	}{
+		{"the first of two", "version: 1\naccept:\n" + gone + keep, "version: 1\naccept:\n" + keep, 1},
+		{"the last of two", "version: 1\naccept:\n" + keep + gone, "version: 1\naccept:\n" + keep, 1},
+		{"the only one", "version: 1\naccept:\n" + gone, "version: 1\naccept:\n", 1},
+		{"none of these", "version: 1\naccept:\n" + keep, "version: 1\naccept:\n" + keep, 0},
+		{"the same twice", "version: 1\naccept:\n" + gone + gone + keep, "version: 1\naccept:\n" + keep, 2},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, config.AcceptFileName)
+		if err := os.WriteFile(path, []byte(c.file), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		pruned, err := config.PruneAccepts(dir, drop)
+		if data, _ := os.ReadFile(path); err != nil || pruned != c.pruned || string(data) != c.want {
+			t.Errorf("%s: %d pruned, %v:\n%s", c.reason, pruned, err, data)
+		}
+	}
+	// A list on one line is left to people.
+	dir := t.TempDir()
+	line := "version: 1\naccept: [{endpoint: GET /a, kind: response, change: status, reason: gone}, {endpoint: GET /b, kind: response, change: status, reason: kept}]\n"
+	if err := os.WriteFile(filepath.Join(dir, config.AcceptFileName), []byte(line), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.PruneAccepts(dir, drop); err == nil || !strings.Contains(err.Error(), "by hand") {
+		t.Errorf("a list on one line: %v", err)
+	}
+	if data, _ := os.ReadFile(filepath.Join(dir, config.AcceptFileName)); string(data) != line {
+		t.Errorf("it was changed: %s", data)
+	}
+}

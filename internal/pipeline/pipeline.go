@@ -132,6 +132,7 @@ type run struct {
 	dir       *workdir.Dir
 	authority *authority.Authority
 	recorded  []*traffic.Exchange
+	partial   bool // recorded is a part of what there was
 	bindings  *transform.Bindings
 	redacted  []traffic.Pattern // places of the recording that hold pseudonyms
 	recording Recording

@@ -48,6 +48,7 @@ func (r *run) readSnapshot(ctx context.Context) error {
 	if n := len(left); n > 0 {
 		return badInput(stage, fmt.Errorf("snapshot %s holds what redaction should have replaced, at %d places, the first: %s; reprise scan names all; redact.trust replays it all the same", r.options.Snapshot, n, left[0]))
 	}
+	r.partial = m.Completeness.SampledOut > 0
 	r.recording = Recording{Name: m.Name, Digest: m.Digest, RecordedAt: m.RecordedFrom, Inbound: m.Inbound, Outbound: m.Outbound}
 	for _, change := range m.Redactions {
 		r.recording.Redacted += change.Count
@@ -72,6 +73,7 @@ func (r *run) selectExchanges(stage string) error {
 		return badInput(stage, fmt.Errorf("replay.keep and replay.sample leave none of the %d inbound exchanges", r.recording.Inbound))
 	}
 	if len(kept) < len(r.recorded) {
+		r.partial = true
 		r.recorded = kept
 		r.recording.Inbound, r.recording.Outbound = inbound, len(kept)-inbound
 		r.progress.Note("%d inbound and %d outbound exchanges of them are kept", r.recording.Inbound, r.recording.Outbound)
@@ -246,6 +248,9 @@ func (r *run) judge(ctx context.Context) error {
 		result.Warnings = append(result.Warnings, fmt.Sprintf("The mock rule %q answered no call of any arm; remove it, or mend what it matches.", name))
 	}
 	r.result = &result
+	if len(result.Mistakes) > 0 && result.Verdict == analysis.Error {
+		return badInput("judge", errors.New(strings.Join(result.Mistakes, " ")))
+	}
 	return nil
 }
 
@@ -263,7 +268,7 @@ func (r *run) idleRules() []string {
 // input is what the analysis gets, whole or up to where the run was stopped.
 func (r *run) input() analysis.Input {
 	in := analysis.Input{
-		Recorded: r.recorded, Redacted: r.redacted, Rounds: r.rounds, Confirm: r.confirm, Seed: r.options.Seed, Stopped: r.stopped,
+		Recorded: r.recorded, Partial: r.partial, Redacted: r.redacted, Rounds: r.rounds, Confirm: r.confirm, Seed: r.options.Seed, Stopped: r.stopped,
 		Base: r.seen[Base].observation(), Control: r.seen[Control].observation(), Head: r.seen[Head].observation(),
 	}
 	for _, c := range r.chaos {
