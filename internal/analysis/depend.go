@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/compare"
@@ -77,8 +78,7 @@ func (f *folder) dependents(g *group, s *sighting) []*group {
 	follow := func(sources []source) {
 		for _, src := range sources {
 			for _, o := range f.byLane[src.lane] {
-				os := f.index[src.lane][o]
-				if o != g && o.kind == KindResponse && (o.change == ChangeStatus || o.change == ChangeNoResponse || o.change == ChangeCrash || src.path.Within(os.path)) {
+				if o != g && o.kind == KindResponse && (o.change == ChangeStatus || o.change == ChangeNoResponse || o.change == ChangeCrash || o.shows(src)) {
 					out = append(out, o)
 				}
 			}
@@ -94,6 +94,11 @@ func (f *folder) dependents(g *group, s *sighting) []*group {
 		}
 	}
 	return out
+}
+
+// shows reports whether the group changes the place from which a value came.
+func (g *group) shows(src source) bool {
+	return slices.ContainsFunc(g.sightings, func(s sighting) bool { return s.lane == src.lane && src.path.Within(s.path) })
 }
 
 // echo: what was stored wrongly is read wrongly. A later exchange that asks for

@@ -254,6 +254,9 @@ func (f *folder) earlier(o, g *group) bool {
 // what base saw there.
 func (f *folder) carries(s *sighting, v string) bool {
 	head, base := f.head[s.lane], f.base[s.lane]
+	if len(v) >= minValue && head != nil && base != nil && strings.HasPrefix(head.Request.Target, v) && !strings.HasPrefix(base.Request.Target, v) {
+		return true // it went where head's answer sent it
+	}
 	return f.values(head).request[v] && !f.values(base).request[v] ||
 		len(v) >= 4 && f.values(head).response[v] && !f.values(base).response[v]
 }

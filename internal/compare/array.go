@@ -193,36 +193,29 @@ func (w *walk) byKey(ea, eb []int32) ([]match, bool) {
 	if len(ea) == 0 || len(eb) == 0 || w.a.nodes[ea[0]].kind != kindObject || w.b.nodes[eb[0]].kind != kindObject {
 		return nil, false
 	}
+	shorter := min(len(ea), len(eb))
 	var best []match
-	bestRank := 0
-	tried := 0
+	bestRank, tried := 0, 0
 	for k := ea[0] + 1; k < w.a.nodes[ea[0]].next && tried < 12; k = w.a.nodes[k].next {
 		if kd := w.a.nodes[k].kind; kd != kindString && kd != kindNumber {
 			continue
 		}
 		tried++
 		name := w.a.key(k)
-		va, ok := keyValues(w.a, ea, name)
-		if !ok {
-			continue
-		}
-		vb, ok := keyValues(w.b, eb, name)
-		if !ok {
-			continue
-		}
-		pairs := make([]match, 0, min(len(ea), len(eb)))
-		for x, e := range ea {
-			if y, ok := vb[memberText(w.a, e, name)]; ok {
-				pairs = append(pairs, match{x, y})
-			}
-		}
+		pairs, ok := w.pairBy(ea, eb, name)
 		rank := len(pairs)*8 + keyRank(name)
-		if len(va) > 0 && len(pairs)*2 >= min(len(ea), len(eb)) && rank > bestRank {
+		if ok && len(pairs)*2 >= shorter && rank > bestRank {
 			best, bestRank = pairs, rank
+		}
+		if bestRank == shorter*8+bestKeyRank {
+			break // no other member can do better
 		}
 	}
 	return best, best != nil
 }
+
+// bestKeyRank is the most that keyRank returns.
+const bestKeyRank = 2
 
 func keyRank(name string) int {
 	switch strings.ToLower(name) {
@@ -234,33 +227,66 @@ func keyRank(name string) int {
 	return 0
 }
 
-// keyValues returns the position of each value of a member, or false when it is
-// absent somewhere or not unique.
-func keyValues(t *tree, elements []int32, name string) (map[string]int, bool) {
-	out := make(map[string]int, len(elements))
-	for i, e := range elements {
-		v := memberText(t, e, name)
-		if _, dup := out[v]; dup || v == "" {
+// pairBy pairs elements by one member, or reports false when it is absent
+// somewhere or not unique.
+func (w *walk) pairBy(ea, eb []int32, name string) ([]match, bool) {
+	const used = -1 // seen in the first list
+	index := make(map[uint64]int32, len(eb))
+	for y, e := range eb {
+		k := scalarMember(w.b, e, name)
+		if k < 0 {
 			return nil, false
 		}
-		out[v] = i
+		h := w.b.scalarHash(k)
+		if _, dup := index[h]; dup {
+			return nil, false
+		}
+		index[h] = int32(y)
 	}
-	return out, true
+	pairs := make([]match, 0, min(len(ea), len(eb)))
+	for x, e := range ea {
+		k := scalarMember(w.a, e, name)
+		if k < 0 {
+			return nil, false
+		}
+		h := w.a.scalarHash(k)
+		y, known := index[h]
+		if known && y == used {
+			return nil, false
+		}
+		index[h] = used
+		if known {
+			if !w.sameBytes(k, scalarMember(w.b, eb[y], name)) {
+				return nil, false // two values with one hash
+			}
+			pairs = append(pairs, match{x, int(y)})
+		}
+	}
+	return pairs, true
 }
 
-// memberText returns a string or number member as JSON writes it, or "".
-func memberText(t *tree, object int32, name string) string {
+// scalarMember returns the node of a string or number member that is not
+// empty, or -1.
+func scalarMember(t *tree, object int32, name string) int32 {
 	n := &t.nodes[object]
 	if n.kind != kindObject {
-		return ""
+		return -1
 	}
 	for k := object + 1; k < n.next; k = t.nodes[k].next {
 		m := &t.nodes[k]
-		if (m.kind == kindString || m.kind == kindNumber) && t.key(k) == name {
-			return t.literal(k)
+		if m.kind != kindString && m.kind != kindNumber || m.textAt == m.textEnd {
+			continue
+		}
+		if m.keyEscaped && t.key(k) == name || !m.keyEscaped && string(t.data[m.keyAt:m.keyEnd]) == name {
+			return k
 		}
 	}
-	return ""
+	return -1
+}
+
+// scalarHash tells scalars apart as they are written.
+func (t *tree) scalarHash(i int32) uint64 {
+	return maphash.Bytes(seed, t.raw(i)) ^ mix(uint64(t.nodes[i].kind)+1)
 }
 
 func inOrder(pairs []match) bool {
