@@ -75,8 +75,9 @@ eval-short: ## a guard in under four minutes: fails when the judgement must be b
 	$(GO) run ./internal/eval -short
 
 .PHONY: eval-example
-eval-example: ## the example broken in 77 ways, rewritten in 30, and 100 times against itself; some ten minutes
-	$(GO) run ./internal/eval -example -out $(OUT)/eval-example.json
+eval-example: ## the example broken in many ways, and against itself, judged by the whole of reprise; some twenty minutes
+	$(GO) run ./internal/eval -example
+	$(GO) run ./internal/eval -out $(OUT)/eval.json
 
 .PHONY: golden
 golden: ## rewrite the golden files of the tests

@@ -21,8 +21,8 @@ type Outcome struct {
 	// Folded says that each of them is at least listed as a consequence of a
 	// finding with cause head that was expected too.
 	Folded bool `json:"folded"`
-	// Reported are all findings.
-	Reported []string `json:"reported,omitempty"`
+	// Reported are all findings; they are not kept.
+	Reported []string `json:"-"`
 	// Beside are findings with cause head that nothing foretold.
 	Beside []string `json:"beside,omitempty"`
 	// Snapshot says that the recording was blamed.
