@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,9 @@ import (
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/reprise-ci/reprise/internal/mock"
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // interopEnv makes the test program grpc-go's interop client, which ends the
@@ -63,7 +68,10 @@ func runInterop(spec string) error {
 	if _, err := fmt.Sscan(spec, &addr, &name); err != nil {
 		return fmt.Errorf("read %s=%q: %w", interopEnv, spec, err)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if !strings.Contains(addr, "://") {
+		addr = "passthrough:///" + addr
+	}
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
 	}
@@ -105,5 +113,47 @@ func TestInteropOfGRPC(t *testing.T) {
 				t.Errorf("account: %+v", a)
 			}
 		})
+	}
+}
+
+// As in a cluster, grpc-go finds the mock by asking the mock's name server for
+// the name of the service, a question for a configuration in TXT included.
+func TestGRPCByName(t *testing.T) {
+	addr, _ := serve(t, func(ctx context.Context, l net.Listener) error {
+		server := grpc.NewServer()
+		testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
+		defer context.AfterFunc(ctx, server.Stop)()
+		return server.Serve(l)
+	})
+	try := func(target string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), interopEnv+"="+target+" server_streaming", "NO_PROXY=*")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %.3000s", target, err, out)
+		}
+	}
+	r := record(t, addr)
+	try(r.addr)
+	r.stop()
+	for _, x := range r.sink.exchanges {
+		x.Request.Authority = "shipping:9090"
+	}
+	m, mocked := r.replay(t)
+	_, port, _ := strings.Cut(mocked, ":")
+	questions, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, func(ctx context.Context, l net.Listener) error {
+		return m.ServeDNS(ctx, questions, l, mock.DNSOptions{Address: netip.MustParseAddr("127.0.0.1")})
+	})
+	try("dns://" + questions.LocalAddr().String() + "/shipping:" + port)
+	calls := m.Calls(1)
+	if len(calls) != 1 || calls[0].Match.Tier != traffic.TierExact {
+		t.Errorf("calls: %+v", calls)
+	}
+	if names := m.Names(); len(names) != 1 || names[0].Name != "shipping" || !names[0].Recorded {
+		t.Errorf("names: %+v", names)
 	}
 }
