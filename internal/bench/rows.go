@@ -38,6 +38,7 @@ type goal struct {
 // goals are what the project promises.
 var goals = []goal{
 	{benchmark: "capture Inbound/one", unit: "p50-µs", peer: "httputil", atMost: 1.3},
+	{benchmark: "capture Added", unit: "added-p50-µs", peer: "toxiproxy", atMost: 1.3},
 	{benchmark: "capture Inbound/many", unit: "exchanges/s", peer: "httputil", atLeast: 1.5},
 	{benchmark: "compare Equal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 20},
 	{benchmark: "compare Unequal", unit: "ns/op", peer: "jsondiff", atMost: 1.0 / 4},

@@ -19,6 +19,9 @@ type PacketSink interface {
 const (
 	maxPacket     = 64 << 10
 	packetBacklog = 16 << 20
+	// packetDrain is how long packets are taken after the end, since some have
+	// arrived and wait in the kernel.
+	packetDrain = 100 * time.Millisecond
 )
 
 // ServePackets hands what arrives on c, which it closes, to the sink until ctx
@@ -27,7 +30,7 @@ const (
 // error of the sink or of the connection.
 func ServePackets(ctx context.Context, c net.PacketConn, now func() time.Time, sink PacketSink) error {
 	defer c.Close()
-	stop := context.AfterFunc(ctx, func() { c.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Now().Add(packetDrain)) })
 	defer stop()
 	if udp, ok := c.(*net.UDPConn); ok {
 		_ = udp.SetReadBuffer(packetBacklog) // as much as the system allows
@@ -35,10 +38,10 @@ func ServePackets(ctx context.Context, c net.PacketConn, now func() time.Time, s
 	buffer := make([]byte, maxPacket)
 	for {
 		n, _, err := c.ReadFrom(buffer)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			if errors.Is(err, net.ErrClosed) {
 				return fmt.Errorf("receive packets: %w", err)
 			}

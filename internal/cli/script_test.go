@@ -59,7 +59,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "listening": listening, "filled": filled},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "listening": listening, "filled": filled, "mirrored": mirrored},
 		Setup: func(env *testscript.Env) error {
 			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("limit") == "3" {

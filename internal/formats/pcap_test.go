@@ -214,6 +214,11 @@ func without(lost ...int) func([]packet) []packet {
 // reported.
 func TestLossyCaptureIsAccountedFor(t *testing.T) {
 	for seed := range uint64(8) {
+		// One kind of damage alone, then all together: 5 % each.
+		kind := []string{"lost", "repeated", "out of order", "all"}[seed%4]
+		happens := func(n, from int, what string) bool {
+			return n >= from && n < from+5 && (kind == what || kind == "all")
+		}
 		r := rand.New(rand.NewPCG(seed, 1))
 		k := newTalk(t)
 		const connections, each = 5, 60
@@ -251,7 +256,7 @@ func TestLossyCaptureIsAccountedFor(t *testing.T) {
 				continue
 			}
 			switch n := r.IntN(100); {
-			case n < 5: // lost
+			case happens(n, 0, "lost"):
 				if damage[p.exchange-connections] == "lost" {
 					// Of two neighbours that lose requests and answers no
 					// trace of the second is left.
@@ -264,9 +269,9 @@ func TestLossyCaptureIsAccountedFor(t *testing.T) {
 				case worst != "lost":
 					damage[p.exchange] = "incomplete"
 				}
-			case n < 10:
+			case happens(n, 5, "repeated"):
 				kept = append(kept, p, p)
-			case n < 15 && len(kept) > 2*connections:
+			case happens(n, 10, "out of order") && len(kept) > 2*connections:
 				kept = append(kept, p)
 				j := max(len(kept)-1-r.IntN(8), 2*connections)
 				kept[len(kept)-1], kept[j] = kept[j], kept[len(kept)-1]
@@ -275,6 +280,9 @@ func TestLossyCaptureIsAccountedFor(t *testing.T) {
 			}
 		}
 		all, issues, counts := imported(t, Options{}, k.capture(kept))
+		if damaged := len(damage) > 0; damaged != (kind == "lost" || kind == "all") {
+			t.Fatalf("seed %d, %s: %d exchanges are damaged", seed, kind, len(damage))
+		}
 		lost, incomplete := 0, 0
 		for _, d := range damage {
 			if d == "lost" {
@@ -284,7 +292,7 @@ func TestLossyCaptureIsAccountedFor(t *testing.T) {
 			}
 		}
 		if counts.Found != connections*each || counts.Unreadable != lost || counts.Incomplete != incomplete {
-			t.Errorf("seed %d: %+v; want %d found, %d unreadable, %d incomplete\n%s", seed, counts, connections*each, lost, incomplete, strings.Join(issues, "\n"))
+			t.Errorf("seed %d, %s: %+v; want %d found, %d unreadable, %d incomplete\n%s", seed, kind, counts, connections*each, lost, incomplete, strings.Join(issues, "\n"))
 		}
 		for _, x := range all {
 			var c, i int
