@@ -127,8 +127,12 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t := s.recorder.begin(x)
 	body := &sentBody{ReadCloser: r.Body, keep: http1.Keep{Limit: s.recorder.opts.BodyLimit}, done: r.ContentLength == 0}
 	aborted := s.pass(w, r, t, body)
-	if !aborted && r.ContentLength > 0 {
-		body.finish(http.NewResponseController(w))
+	switch {
+	case aborted:
+	case r.ContentLength > 0:
+		body.finish(http.NewResponseController(w), lateBody)
+	case r.ContentLength < 0:
+		body.finish(http.NewResponseController(w), lateMessage)
 	}
 	body.seal(t, r.Trailer)
 	t.end()
@@ -276,11 +280,15 @@ type sentBody struct {
 // there.
 const lateBody = time.Second
 
+// lateMessage is the same for a body of unknown length, which may never end: a
+// message of gRPC follows its head at once.
+const lateMessage = 20 * time.Millisecond
+
 // finish reads what the upstream did not wait for. An upstream that answers
 // without reading the body ends the stream early, and the caller has sent, or
 // is sending, all of it nevertheless.
-func (b *sentBody) finish(caller *http.ResponseController) {
-	if caller.SetReadDeadline(time.Now().Add(lateBody)) != nil {
+func (b *sentBody) finish(caller *http.ResponseController, wait time.Duration) {
+	if caller.SetReadDeadline(time.Now().Add(wait)) != nil {
 		return
 	}
 	_, _ = io.Copy(io.Discard, b) // what is missing then is marked
