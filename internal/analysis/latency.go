@@ -17,7 +17,7 @@ type speeds struct {
 }
 
 func newSpeeds(m Measurement, o LatencyOptions) speeds {
-	s := speeds{Measurement: m, opts: o, floor: m.noise()}
+	s := speeds{Measurement: m, opts: o, floor: max(m.noise(), o.pastNoise())}
 	var ps []float64
 	for _, e := range m.Series {
 		p50, p90 := e.shifts()
@@ -119,7 +119,7 @@ func JudgeSpeed(m, confirm Measurement, opts Options) ([]Endpoint, Latency) {
 
 func judgeSpeed(m, confirm Measurement, o LatencyOptions, l Latency) ([]Endpoint, Latency) {
 	s := newSpeeds(m, o)
-	l.NoiseFloor = s.floor
+	l.NoiseFloor, l.NoiseOfRun, l.NoiseRuns = s.floor, m.noise(), len(o.History)
 	for _, e := range m.Series {
 		l.Pairs += e.pairs()
 	}

@@ -261,3 +261,26 @@ func TestSpeedFollowsFromCalls(t *testing.T) {
 		}
 	}
 }
+
+func TestEarlierNoiseRaisesTheFloor(t *testing.T) {
+	rounds := measured(1, 12, 4, 60, 1.08, false)
+	for _, tt := range []struct {
+		name    string
+		history []float64
+		want    analysis.Speed
+	}{
+		{"none", nil, analysis.Slower},
+		{"too few", []float64{0.09, 0.09, 0.09, 0.09}, analysis.Slower},
+		{"calm", []float64{0.01, 0.01, 0.02, 0.01, 0.01}, analysis.Slower},
+		{"noisy", []float64{0.02, 0.09, 0.09, 0.09, 0.09, 0.09}, analysis.SpeedInconclusive},
+		{"beyond what is judged", []float64{0.5, 0.5, 0.5, 0.5, 0.5}, analysis.SpeedInconclusive},
+	} {
+		got := analysis.Run(analysis.Input{Rounds: rounds}, analysis.Options{Latency: analysis.LatencyOptions{History: tt.history}})
+		if v := got.Endpoints[0].P50.Verdict; v != tt.want {
+			t.Errorf("%s: 8 %% slower is judged %s, want %s (floor %.3f)", tt.name, v, tt.want, got.Latency.NoiseFloor)
+		}
+		if strings.Contains(got.Latency.Note, "too noisy") {
+			t.Errorf("%s: earlier runs alone made this one too noisy to judge", tt.name)
+		}
+	}
+}

@@ -273,3 +273,15 @@ func systematic(all ...[]float64) float64 {
 	}
 	return math.Expm1(1.96 * math.Sqrt(sum/float64(n)))
 }
+
+// leastHistory is how many earlier runs must be known before their noise counts.
+const leastHistory = 5
+
+// pastNoise is the floor that earlier runs give: what 95 % of them did not
+// exceed.
+func (o LatencyOptions) pastNoise() float64 {
+	if len(o.History) < leastHistory {
+		return 0
+	}
+	return min(stats.Quantile(o.History, 0.95), o.MaxNoise)
+}

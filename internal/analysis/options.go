@@ -56,6 +56,11 @@ type LatencyOptions struct {
 	Equivalence float64
 	// MinPairs is how many pairs an endpoint needs to be judged (30).
 	MinPairs int
+	// History holds the noise floors of earlier runs on the same class of
+	// machine. From [leastHistory] runs on what 95 % of them did not exceed is
+	// a floor of this run too, but never above MaxNoise: an earlier run can
+	// make this one more cautious, not void.
+	History []float64
 	// MaxNoise is the noise floor above which nothing is judged (0.10).
 	MaxNoise float64
 }

@@ -223,6 +223,10 @@ type Latency struct {
 	// NoiseFloor is the share by which base differed from itself beyond what
 	// the spread of its rounds explains.
 	NoiseFloor float64 `json:"noise_floor"`
+	// NoiseOfRun is that of this run alone, where earlier runs raised it;
+	// NoiseRuns is how many there were.
+	NoiseOfRun float64 `json:"noise_of_run,omitempty"`
+	NoiseRuns  int     `json:"noise_runs,omitempty"`
 	// SendLagP50MS and SendLagP99MS are how late requests were sent.
 	SendLagP50MS float64 `json:"send_lag_p50_ms"`
 	SendLagP99MS float64 `json:"send_lag_p99_ms"`

@@ -68,24 +68,29 @@ func (c *Cluster) podLogs(ctx context.Context, dir string, p *corev1.Pod) error 
 }
 
 func (c *Cluster) containerLog(ctx context.Context, path string, p *corev1.Pod, container string, previous bool) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = c.copyLog(ctx, f, p, container, previous, true)
+	return errors.Join(err, f.Close())
+}
+
+func (c *Cluster) copyLog(ctx context.Context, w io.Writer, p *corev1.Pod, container string, previous, stamped bool) error {
 	api, err := c.API()
 	if err != nil {
 		return err
 	}
 	limit := int64(logLimit)
 	stream, err := api.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{
-		Container: container, Previous: previous, Timestamps: true, LimitBytes: &limit,
+		Container: container, Previous: previous, Timestamps: stamped, LimitBytes: &limit,
 	}).Stream(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log of %s/%s %s: %w", p.Namespace, p.Name, container, err)
 	}
 	defer stream.Close()
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, stream)
-	return errors.Join(err, f.Close())
+	_, err = io.Copy(w, stream)
+	return err
 }
 
 func (c *Cluster) events(ctx context.Context, dir, namespace string) error {
@@ -117,4 +122,25 @@ func eventTime(e *corev1.Event) time.Time {
 		}
 	}
 	return e.CreationTimestamp.Time
+}
+
+// PodLog writes what the containers of a pod have logged so far to w, those
+// before a restart included, up to a limit for each.
+func (c *Cluster) PodLog(ctx context.Context, namespace, pod string, w io.Writer) error {
+	api, err := c.API()
+	if err != nil {
+		return err
+	}
+	p, err := api.CoreV1().Pods(namespace).Get(ctx, pod, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read the log of %s/%s: %w", namespace, pod, err)
+	}
+	var errs []error
+	for _, s := range p.Status.ContainerStatuses {
+		errs = append(errs, c.copyLog(ctx, w, p, s.Name, false, false))
+		if s.RestartCount > 0 {
+			errs = append(errs, c.copyLog(ctx, w, p, s.Name, true, false))
+		}
+	}
+	return errors.Join(errs...)
 }

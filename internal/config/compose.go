@@ -178,7 +178,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 		Transform:  rewriting, Mock: standIn, Analysis: judging,
 		Latency: pipeline.Latency{
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
-			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: stages,
+			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: stages, History: c.Latency.History,
 		},
 		Chaos:     c.chaos(),
 		CallsFile: filepath.Join(c.OutputDir, CallsFile),

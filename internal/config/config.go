@@ -132,6 +132,7 @@ type Latency struct {
 	MaxRounds int      `yaml:"max-rounds" doc:"rounds after which measuring stops"`
 	Pairs     int      `yaml:"pairs" doc:"pairs of requests of each endpoint in one round"`
 	Load      string   `yaml:"load" doc:"open load for base and head at the same time, as stages of requests a second: 0..500:30s,500:1m; none if empty"`
+	History   string   `yaml:"history" doc:"file that remembers the noise of runs, so that a calm moment does not hide how noisy the machine is; keep it in the CI's cache; none if empty"`
 }
 
 // Mock says how the stand-in of the dependencies answers.

@@ -403,6 +403,12 @@ func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, 
 	return out, nil
 }
 
+func (c *onCluster) errorLines(ctx context.Context, arm Arm) (int, error) {
+	var lines errorLines
+	err := c.cluster.PodLog(ctx, string(arm), c.arm(arm).endpoint.Pod, &lines)
+	return lines.count(), err
+}
+
 // staleUsage is how old the kubelet's figures may be: it looks every 10 to 15 s.
 const staleUsage = 20 * time.Second
 

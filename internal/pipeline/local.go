@@ -35,6 +35,7 @@ type local struct {
 
 // localArm is one arm as processes.
 type localArm struct {
+	lines   *errorLines
 	mock    *mock.Mock
 	addr    string // of the mock
 	project string
@@ -116,8 +117,9 @@ func (l *local) startService(ctx context.Context, arm Arm, a *localArm) error {
 	if err != nil {
 		return err
 	}
+	lines := new(errorLines)
 	service, err := process.Start(ctx, *l.r.options.Process, process.Place{
-		Project: a.project, Mock: a.addr, CAFile: l.caFile, Environ: l.r.options.Environ, Log: log,
+		Project: a.project, Mock: a.addr, CAFile: l.caFile, Environ: l.r.options.Environ, Log: io.MultiWriter(log, lines),
 	}, func(pgid int) error { return l.r.dir.NoteProcess(workdir.Group, pgid) })
 	if err != nil {
 		log.Close()
@@ -132,7 +134,7 @@ func (l *local) startService(ctx context.Context, arm Arm, a *localArm) error {
 		_ = service.Stop() // a service that ended by itself is a finding already
 		return nil
 	})
-	a.service = service
+	a.service, a.lines = service, lines
 	return nil
 }
 
@@ -242,6 +244,14 @@ func (l *local) resources(_ context.Context, arm Arm) (analysis.Resource, error)
 	return analysis.Resource{
 		Arm: string(arm), CPUSeconds: cpu.Seconds(), PeakBytes: peak, StartupMS: float64(a.service.Startup().Microseconds()) / 1000,
 	}, nil
+}
+
+func (l *local) errorLines(_ context.Context, arm Arm) (int, error) {
+	a := l.arm(arm)
+	if a == nil {
+		return 0, errors.New("the service was never started")
+	}
+	return a.lines.count(), nil
 }
 
 // saveLogs has nothing to do: the logs of local processes are written while

@@ -31,6 +31,7 @@ func (r *run) measure(ctx context.Context) error {
 	if l.Off || !r.headRuns() {
 		return nil
 	}
+	r.recallNoise()
 	deadline := r.options.Now().Add(l.Budget)
 	next := r.nextPass
 

@@ -83,6 +83,9 @@ type Latency struct {
 	// Load is an open load on base and head at the same time, beside the rounds;
 	// none if empty.
 	Load []replay.Stage
+	// History is a file of the noise of earlier runs, which is read and
+	// written; none if empty.
+	History string
 }
 
 // Keep says what is left standing after a run.
@@ -117,6 +120,16 @@ func (o Options) Validate() error {
 	return nil
 }
 
+func (o Options) targetName() string {
+	if o.Process != nil {
+		return "process"
+	}
+	if o.Cluster.Given != nil {
+		return "kubernetes"
+	}
+	return "kind"
+}
+
 // target is where the arms run. The recipe calls its methods in the order
 // they stand here; those that take an arm are called for several at once.
 type target interface {
@@ -147,6 +160,8 @@ type target interface {
 	died(ctx context.Context, arm Arm) (reason, log string, yes bool)
 	// resources returns what an arm has used so far.
 	resources(ctx context.Context, arm Arm) (analysis.Resource, error)
+	// errorLines counts the lines of an arm's log that tell of an error.
+	errorLines(ctx context.Context, arm Arm) (int, error)
 	// saveLogs writes below dir what the place knows of a run that found
 	// something or broke. It does what it can.
 	saveLogs(ctx context.Context, dir string)

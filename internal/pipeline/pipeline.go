@@ -146,7 +146,8 @@ type run struct {
 	chaos     []*chaosPass     // while dependencies went wrong
 	// concurrency is that of the passes: that of the options, or less.
 	concurrency int
-	stopped     string // why measuring ended
+	stopped     string    // why measuring ended
+	past        []pastRun // of the history of noise
 	loaded      *Load
 	passes      uint32 // the number that was given out last
 	result      *analysis.Result

@@ -212,6 +212,7 @@ func (r *run) pass(arm Arm, plan passPlan, seen *observation) step {
 			seen.crash(reason, log, unanswered(seen.inbound))
 		}
 		if used, err := r.target.resources(ctx, arm); err == nil {
+			used.ErrorLines = r.countErrorLines(ctx, arm)
 			seen.used = &used
 		}
 		hideErr := seen.hide(r.options.Redactor)
@@ -219,6 +220,17 @@ func (r *run) pass(arm Arm, plan passPlan, seen *observation) step {
 		r.progress.Note("%s: %d requests, %d calls to dependencies", arm, len(seen.inbound), len(calls.calls))
 		return errors.Join(err, callsErr, hideErr)
 	}
+}
+
+// countErrorLines returns how many lines of an arm's log tell of an error, 0
+// when the log cannot be read.
+func (r *run) countErrorLines(ctx context.Context, arm Arm) int {
+	n, err := r.target.errorLines(ctx, arm)
+	if err != nil {
+		r.progress.Note("%s: its log could not be read for errors: %v", arm, err)
+		return 0
+	}
+	return n
 }
 
 // unanswered returns the recorded id of the first exchange that got no answer:
@@ -238,7 +250,7 @@ func (r *run) judge(ctx context.Context) error {
 		if used, err := r.target.resources(ctx, arm); err == nil {
 			// Of all passes, only this one gave every arm the same work.
 			if before := r.seen[arm].used; before != nil {
-				used.CPUSeconds = before.CPUSeconds
+				used.CPUSeconds, used.ErrorLines = before.CPUSeconds, before.ErrorLines
 			}
 			r.seen[arm].used = &used
 		}
@@ -248,6 +260,7 @@ func (r *run) judge(ctx context.Context) error {
 		result.Warnings = append(result.Warnings, fmt.Sprintf("The mock rule %q answered no call of any arm; remove it, or mend what it matches.", name))
 	}
 	r.result = &result
+	r.rememberNoise()
 	if len(result.Mistakes) > 0 && result.Verdict == analysis.Error {
 		return badInput("judge", errors.New(strings.Join(result.Mistakes, " ")))
 	}
@@ -283,12 +296,6 @@ func (r *run) input() analysis.Input {
 }
 
 func (r *run) outcome() *Outcome {
-	target := "kind"
-	if r.options.Process != nil {
-		target = "process"
-	} else if r.options.Cluster.Given != nil {
-		target = "kubernetes"
-	}
 	var learned []transform.LearnedRule
 	if r.bindings != nil {
 		learned = r.bindings.Rules(r.recorded, r.options.Transform.Router)
@@ -296,7 +303,7 @@ func (r *run) outcome() *Outcome {
 	return &Outcome{
 		Learned: learned,
 		Result:  *r.result, Seen: r.input(), Base: r.base, Head: r.head, Recording: r.recording,
-		Target: target, Seed: r.options.Seed, StartedAt: r.begun, Stages: r.stages, Notes: r.notes, Load: r.loaded,
+		Target: r.options.targetName(), Seed: r.options.Seed, StartedAt: r.begun, Stages: r.stages, Notes: r.notes, Load: r.loaded,
 	}
 }
 

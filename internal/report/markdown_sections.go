@@ -403,11 +403,15 @@ func (d *Document) method() []string {
 	}
 	switch {
 	case l.Note != "":
-		out = append(out, withStop(l.Note))
+		out = append(out, "Latency: "+withStop(strings.TrimPrefix(l.Note, "latency was ")))
 	case l.Rounds > 0:
 		out = append(out, fmt.Sprintf("Latency: %s in %s, base and head in random order within a pair, on the same machine.", count(l.Pairs, "pair"), count(l.Rounds, "round")))
 		if l.NoiseFloor > 0 {
-			out = append(out, fmt.Sprintf("Base differed from itself by %s in the control pass; nothing smaller is called a change.", share(l.NoiseFloor)))
+			if l.NoiseRuns > 0 && l.NoiseOfRun < l.NoiseFloor {
+				out = append(out, fmt.Sprintf("Base differed from itself by %s in the control pass, and by up to %s in earlier runs; nothing smaller is called a change.", share(l.NoiseOfRun), share(l.NoiseFloor)))
+			} else {
+				out = append(out, fmt.Sprintf("Base differed from itself by %s in the control pass; nothing smaller is called a change.", share(l.NoiseFloor)))
+			}
 		}
 		if l.SendLagP99MS > 0 {
 			out = append(out, fmt.Sprintf("Requests were sent %s late at the median, %s at p99.", millis(l.SendLagP50MS), millis(l.SendLagP99MS)))
@@ -437,7 +441,8 @@ func (d *Document) method() []string {
 			out = append(out, fmt.Sprintf("Resources of %s: %s.", r.Arm, r.Unavailable))
 			continue
 		}
-		out = append(out, fmt.Sprintf("Resources of %s: %.1f s of processor time, %s at most, %s, ready after %s.", r.Arm, r.CPUSeconds, size(r.PeakBytes), count(r.Restarts, "restart"), millis(r.StartupMS)))
+		out = append(out, fmt.Sprintf("Resources of %s: %.1f s of processor time, %s at most%s, %s, ready after %s, %s in its log.", r.Arm, r.CPUSeconds, size(r.PeakBytes),
+			imageSize(r), count(r.Restarts, "restart"), millis(r.StartupMS), count(r.ErrorLines, "error")))
 	}
 	if len(d.Run.Stages) > 0 {
 		var stages []string
@@ -462,4 +467,11 @@ func isAre(n int) string {
 		return "is"
 	}
 	return "are"
+}
+
+func imageSize(r analysis.Resource) string {
+	if r.ImageBytes == 0 {
+		return ""
+	}
+	return ", an image of " + size(r.ImageBytes)
 }

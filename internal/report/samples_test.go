@@ -31,9 +31,17 @@ func samples() []sample {
 		{"threshold", "nothing changed, but a threshold does not hold", threshold(), report.MarkdownOptions{}},
 		{"load", "an open load by three workers, one of which was lost", loaded(), report.MarkdownOptions{}},
 		{"faster", "an improvement passes and is said", faster(), report.MarkdownOptions{}},
+		{"unmeasured", "latency is off", unmeasured(), report.MarkdownOptions{}},
 		{"hostile", "every string of the document is an attack", hostile(), report.MarkdownOptions{RunURL: "javascript:alert(1)", Artifacts: attack, Notes: []string{attack}}},
 		{"empty", "the zero document", &report.Document{Schema: report.SchemaV1, Result: analysis.Result{Verdict: analysis.Error}}, report.MarkdownOptions{}},
 	}
+}
+
+func unmeasured() *report.Document {
+	d := clean()
+	d.Endpoints = []analysis.Endpoint{}
+	d.Latency = analysis.Run(analysis.Input{}, analysis.Options{}).Latency
+	return d
 }
 
 func day(d int) time.Time { return time.Date(2026, 11, d, 9, 30, 0, 0, time.UTC) }
