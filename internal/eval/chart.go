@@ -47,7 +47,7 @@ func (c chart) svg() string {
 	var b strings.Builder
 	right := chartWidth - 24.0
 	if c.legend() {
-		right = chartWidth - 240
+		right = chartWidth - 270
 	}
 	x := func(v float64) float64 { return chartLeft + v*(right-chartLeft) }
 	y := func(v float64) float64 { return chartFloor - v*(chartFloor-chartTop) }
@@ -60,9 +60,11 @@ func (c chart) svg() string {
 		fmt.Fprintf(&b, `<line class="rule" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/><text class="dim" x="%.1f" y="%.1f" text-anchor="end">%.0f %%</text>`+"\n", chartLeft, right, y(v), y(v), chartLeft-8, y(v)+4, 100*v)
 	}
 	for _, t := range c.xTicks {
-		fmt.Fprintf(&b, `<text class="dim" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", x(t.at), chartFloor+20, xml(t.label))
+		for i, part := range strings.SplitN(t.label, "\n", 2) {
+			fmt.Fprintf(&b, `<text class="dim" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", x(t.at), chartFloor+18+15*float64(i), xml(part))
+		}
 	}
-	fmt.Fprintf(&b, `<text class="dim" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", (chartLeft+right)/2, chartFloor+42, xml(c.xLabel))
+	fmt.Fprintf(&b, `<text class="dim" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", (chartLeft+right)/2, chartFloor+52, xml(c.xLabel))
 	fmt.Fprintf(&b, `<text class="dim" transform="translate(16 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", (chartTop+chartFloor)/2, xml(c.yLabel))
 	for i := len(c.lines) - 1; i >= 0; i-- { // the first on top
 		c.lines[i].draw(&b, i, x, y)
@@ -118,7 +120,7 @@ func powerChart(tallies []tally) chart {
 	shown := pick(tallies, func(t tally) bool { return t.Level != levelSame && t.Found.N > 0 })
 	for i, t := range shown {
 		at := (float64(i) + 0.5) / float64(len(shown))
-		c.xTicks = append(c.xTicks, mark{at, t.Level})
+		c.xTicks = append(c.xTicks, mark{at, strings.NewReplacer(" on ", "\non ", " everywhere", "\neverywhere").Replace(t.Level)})
 		low, high := t.Found.interval()
 		l.dots = append(l.dots, spot{at, t.Found.value(), low, high})
 	}
@@ -131,9 +133,9 @@ func powerChart(tallies []tally) chart {
 func rocChart(curves []curve, slowdown string) chart {
 	c := chart{
 		title:  "Found at " + slowdown + ", against sessions with a false alarm",
-		xLabel: "sessions of the same program with an alarm; a dot is the rule as it is used", yLabel: "found",
+		xLabel: "alarms in sessions of the same program (dot: as commonly used)", yLabel: "found",
 	}
-	for _, v := range []float64{0, 0.01, 0.05, 0.1, 0.25, 0.5, 1} {
+	for _, v := range []float64{0, 0.01, 0.05, 0.15, 0.3, 0.5, 1} {
 		c.xTicks = append(c.xTicks, mark{root(v), fmt.Sprintf("%.0f %%", 100*v)})
 	}
 	for _, r := range curves {

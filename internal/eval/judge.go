@@ -34,21 +34,32 @@ type outcome struct {
 // judge goes through the rounds of a trial as a run would: until they are
 // decided, and with fresh rounds when they show a change.
 func (d digest) judge(opts analysis.Options) outcome {
+	rounds, cut := d.stop(opts)
+	out := d.judgeAfter(rounds, opts)
+	out.cut = cut
+	return out
+}
+
+// stop returns after how many rounds a run would have stopped measuring, and
+// whether the trial ended before.
+func (d digest) stop(opts analysis.Options) (rounds int, cut bool) {
 	all := d.measurement()
-	var out outcome
-	for k := 1; ; k++ {
-		done, _ := all.Between(0, k).Decided(opts)
-		if out.rounds = k; done {
-			break
-		}
-		if k >= all.Rounds {
-			out.cut = true
-			break
+	for k := 1; k < all.Rounds; k++ {
+		if done, _ := all.Between(0, k).Decided(opts); done {
+			return k, false
 		}
 	}
-	m, confirm := all.Between(0, out.rounds), analysis.Measurement{}
+	done, _ := all.Decided(opts)
+	return all.Rounds, !done
+}
+
+// judgeAfter judges some rounds, and those after them as fresh ones.
+func (d digest) judgeAfter(rounds int, opts analysis.Options) outcome {
+	all := d.measurement()
+	out := outcome{rounds: rounds}
+	m, confirm := all.Between(0, rounds), analysis.Measurement{}
 	if len(m.Suspects(opts)) > 0 {
-		confirm = all.Between(out.rounds, out.rounds+confirmRounds)
+		confirm = all.Between(rounds, rounds+confirmRounds)
 		out.unconfirmed = confirm.Rounds < confirmRounds
 	}
 	endpoints, latency := analysis.JudgeSpeed(m, confirm, opts)

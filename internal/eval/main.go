@@ -40,6 +40,7 @@ func main() {
 // settings are the command line.
 type settings struct {
 	short, pack bool
+	asRun       bool
 	measure     time.Duration
 	raw, place  string
 	bursts      bool
@@ -67,6 +68,7 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.raw, "raw", "out/eval-raw", "`directory` of measured sessions")
 	flags.StringVar(&s.place, "place", "shared cores", "`name` of the conditions, for -measure, and for -pack where a session has none")
 	flags.BoolVar(&s.bursts, "bursts", true, "of -measure: keep a core busy now and then beside a third of the sessions")
+	flags.BoolVar(&s.asRun, "as-run", false, "of -measure: end a session where a run would")
 	flags.StringVar(&s.stored, "sessions", "docs/evaluation/sessions.jsonl.gz", "`file` of sessions that are summed up")
 	flags.StringVar(&s.page, "page", "docs/evaluation.md", "`file` of the page to redraw, its plots beside it")
 	flags.StringVar(&s.file, "out", "out/eval.json", "`file` for the figures")
@@ -187,7 +189,7 @@ func (s settings) measureSessions(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("calibrate: %w", err)
 	}
 	for end := time.Now().Add(s.measure); time.Now().Before(end); {
-		t, err := measureTrial(ctx, newSeed(), of, s.place, s.bursts)
+		t, err := measureTrial(ctx, newSeed(), of, s.place, s.bursts, s.asRun)
 		if err != nil {
 			return fmt.Errorf("measure a session: %w", err)
 		}

@@ -102,9 +102,10 @@ func (asRecorded) Request(x *traffic.Exchange) *traffic.Request               { 
 func (asRecorded) Observe(recorded, live *traffic.Exchange) []traffic.Binding { return nil }
 func (asRecorded) Needs(string) []string                                      { return nil }
 
-// measureTrial measures the trial of a seed. Its truth, its labels and the order
+// measureTrial measures the trial of a seed, for as long as a run would if
+// asRun. Its truth, its labels and the order
 // of its processes are all drawn from it; nothing that measures knows them.
-func measureTrial(ctx context.Context, seed uint64, of service, place string, bursts bool) (trial, error) {
+func measureTrial(ctx context.Context, seed uint64, of service, place string, bursts, asRun bool) (trial, error) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	t := trial{Seed: seed, Started: time.Now().UTC(), Truth: draw(rng), Place: place, Bursts: rng.IntN(3) == 0 && bursts, Work: of.work}
 	sequential := rng.IntN(trialPerOthers) == 0
@@ -123,9 +124,13 @@ func measureTrial(ctx context.Context, seed uint64, of service, place string, bu
 		return t, err
 	}
 	began := time.Now()
-	err = t.rounds(ctx, b, func(rounds []analysis.Round) bool {
+	enough := func(rounds []analysis.Round) bool {
 		return len(rounds) == trialMost || len(rounds) == trialRounds && quiet(rounds, t.Endpoints)
-	})
+	}
+	if asRun {
+		enough = stopAsRun()
+	}
+	err = t.rounds(ctx, b, enough)
 	t.Took = time.Since(began).Seconds()
 	if err == nil && sequential {
 		err = t.sequence(ctx, b)
@@ -166,8 +171,14 @@ func measureRun(ctx context.Context, seed uint64, of service, what truth) (trial
 		return t, err
 	}
 	defer b.stop()
+	return t, t.rounds(ctx, b, stopAsRun())
+}
+
+// stopAsRun says enough after the rounds that a run would measure, fresh ones
+// included.
+func stopAsRun() func([]analysis.Round) bool {
 	last := 0
-	return t, t.rounds(ctx, b, func(rounds []analysis.Round) bool {
+	return func(rounds []analysis.Round) bool {
 		if last == 0 {
 			if done, _ := analysis.Decided(rounds, options); done {
 				last = len(rounds)
@@ -176,8 +187,8 @@ func measureRun(ctx context.Context, seed uint64, of service, what truth) (trial
 				}
 			}
 		}
-		return len(rounds) == last
-	})
+		return len(rounds) == last && last > 0
+	}
 }
 
 // rounds measures until it is enough.

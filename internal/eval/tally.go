@@ -126,21 +126,25 @@ type point struct {
 	Found share `json:"found"`
 }
 
-// ownCurve moves the level of the method, the floors and the confirmation
-// staying as they are. To be compared with rules that look for what is slower
+// ownCurve moves the level of the method. Where it stops measuring, its floors
+// and the confirmation stay as they are. To be compared with rules that look for what is slower
 // only, what it calls faster does not count.
 func ownCurve(all []digest, slowdown string) curve {
 	c := curve{Name: "reprise"}
+	rounds := make([]int, len(all))
+	for i, d := range all {
+		rounds[i], _ = d.stop(options)
+	}
 	at := func(level float64) point {
 		opts := options
 		opts.Latency.Level = level
 		var p point
-		for _, d := range all {
+		for i, d := range all {
 			switch d.Truth.level() {
 			case levelSame:
-				p.Alarm.add(len(d.judge(opts).slower) > 0)
+				p.Alarm.add(len(d.judgeAfter(rounds[i], opts).slower) > 0)
 			case slowdown:
-				p.Found.add(slices.Contains(d.judge(opts).slower, d.Truth.Slow))
+				p.Found.add(slices.Contains(d.judgeAfter(rounds[i], opts).slower, d.Truth.Slow))
 			}
 		}
 		return p
