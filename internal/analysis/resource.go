@@ -3,6 +3,8 @@ package analysis
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // growth describes one figure of a resource and how much more of it matters.
@@ -67,6 +69,28 @@ func (r *run) resourceFindings() []Finding {
 			f.Detail = fmt.Sprintf("%+.0f %%; two instances of base differ by %.0f %%", 100*(is/was-1), 100*math.Expm1(noise))
 		}
 		out = append(out, f)
+	}
+	return out
+}
+
+// foldErrorLines returns the growths that stand on their own. A head that answers
+// with errors or dies logs more of them: those lines are a consequence of what is
+// reported already.
+func foldErrorLines(findings, used []Finding) []Finding {
+	fails := func(f Finding) bool {
+		return f.Cause == CauseHead && (f.Kind == KindCrash ||
+			f.Kind == KindResponse && f.Change == ChangeStatus && strings.HasPrefix(f.Head, "5"))
+	}
+	var out []Finding
+	for _, u := range used {
+		i := slices.IndexFunc(findings, fails)
+		if u.Address != "resource.error-lines" || i < 0 {
+			out = append(out, u)
+			continue
+		}
+		findings[i].Consequences = append(findings[i].Consequences, Consequence{
+			Endpoint: u.Endpoint, Address: u.Address, Change: u.Change, Count: u.Count,
+		})
 	}
 	return out
 }

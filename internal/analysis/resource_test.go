@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/eval/miniature"
 )
 
 func TestResources(t *testing.T) {
@@ -41,4 +42,25 @@ func TestResources(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A head that answers with errors logs them too: one cause, one finding.
+func TestErrorLinesOfFailingAnswers(t *testing.T) {
+	w := miniature.Record()
+	faults := miniature.Faults{Fails: func(sku string) bool { return true }}
+	in := analysis.Input{
+		Recorded: w.Recorded, Base: w.Pass("base", 11, miniature.Faults{}), Control: w.Pass("control", 12, miniature.Faults{}), Head: w.Pass("head", 13, faults),
+		Resources: []analysis.Resource{{Arm: "base", ErrorLines: 1}, {Arm: "control", ErrorLines: 1}, {Arm: "head", ErrorLines: 50}},
+	}
+	for _, f := range analysis.Run(in, analysis.Options{}).Findings {
+		if f.Kind == analysis.KindResource {
+			t.Errorf("a finding of its own: %+v", f)
+		}
+		for _, c := range f.Consequences {
+			if c.Address == "resource.error-lines" {
+				return
+			}
+		}
+	}
+	t.Error("no finding has the error lines as its consequence")
 }

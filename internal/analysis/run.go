@@ -36,7 +36,7 @@ func Run(in Input, opts Options) Result {
 	}
 	result.Endpoints, result.Latency = r.latency()
 	result.Findings = append(result.Findings, r.unexplained(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall))...)
-	result.Findings = append(result.Findings, r.resourceFindings()...)
+	result.Findings = append(result.Findings, foldErrorLines(result.Findings, r.resourceFindings())...)
 	fragile, chaos := r.fragility()
 	result.Findings, result.Chaos = append(result.Findings, fragile...), chaos
 	r.gate(result.Findings)

@@ -109,7 +109,11 @@ func TestInteropOfGRPC(t *testing.T) {
 			if err := try(mocked); err != nil {
 				t.Errorf("on the mock: %v", err)
 			}
-			if a := m.Account(1); a.Err != nil || a.Missed > 0 || a.Extra > 0 {
+			a := m.Account(1)
+			if name == "cancel_after_begin" && a.Recorded == 0 {
+				return // grpc-go gave the call up before a byte of it was sent, so there was none to record
+			}
+			if a.Err != nil || a.Missed > 0 || a.Extra > 0 {
 				t.Errorf("account: %+v", a)
 			}
 		})

@@ -61,7 +61,11 @@ func clients() []client {
 		{name: "curl, HTTP/2", needs: []string{"curl"}, run: func(t *testing.T, addr string) string {
 			var seen strings.Builder // one run each: some versions cannot use such a connection twice
 			for _, call := range conformanceCalls() {
-				seen.WriteString(curl(t, []clientCall{call}, addr, "--http2-prior-knowledge"))
+				out := curl(t, []clientCall{call}, addr, "--http2-prior-knowledge")
+				if call.Target == "/short" { // curl drops what it reads together with the end of a stream that broke off
+					out = exitCode.FindString(out)
+				}
+				seen.WriteString(out)
 			}
 			return seen.String()
 		}},
@@ -85,6 +89,9 @@ func clients() []client {
 	}
 	return list
 }
+
+// exitCode finds curl's code for a stream that broke off.
+var exitCode = regexp.MustCompile(`\b92\b`)
 
 // goClient makes the calls with net/http.
 func goClient(t *testing.T, addr string, http2 bool) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os/exec"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/command"
@@ -15,7 +16,8 @@ const middlewarePatience = 2 * time.Second
 
 // StartMiddleware starts a shell line in dir as a program that changes
 // requests; what it says on its standard error goes to log. Stop ends it, and
-// returns the program's error when it had ended by itself.
+// returns the program's error when it had ended by itself. Until then the
+// program has seen all messages, unless it takes too long for them.
 func StartMiddleware(ctx context.Context, line, dir string, environ []string, log io.Writer) (p *transform.Program, stop func() error, err error) {
 	inRead, inWrite := io.Pipe()
 	outRead, outWrite := io.Pipe()
@@ -36,21 +38,25 @@ func StartMiddleware(ctx context.Context, line, dir string, environ []string, lo
 		outWrite.Close()
 	}()
 	return program, func() error {
-		program.Close()
 		early := false
 		select {
 		case <-running.Done():
 			early = true
 		default:
 		}
+		program.Close()
 		inWrite.Close()
+		select { // it has read all when it ends by itself
+		case <-running.Done():
+		case <-time.After(middlewarePatience):
+		}
 		cancel()
 		err := running.Wait()
 		<-ended
 		if !early {
 			return nil
 		}
-		if err == nil {
+		if err == nil || errors.Is(err, exec.ErrWaitDelay) { // its standard input was still open
 			err = errors.New("it ended before the replay did")
 		}
 		return err

@@ -28,6 +28,7 @@ type Program struct {
 	lines    chan []byte
 	closing  sync.Once
 	quit     chan struct{} // Close was called
+	written  chan struct{} // all that waited at Close was handed over
 	done     chan struct{} // the program's output ended
 
 	mu      sync.Mutex
@@ -59,7 +60,7 @@ const maxLine = 4*maxBody + 1<<20
 func NewProgram(stdin io.Writer, stdout io.Reader, patience time.Duration) *Program {
 	m := &Program{
 		patience: patience, lines: make(chan []byte, 256),
-		quit: make(chan struct{}), done: make(chan struct{}),
+		quit: make(chan struct{}), written: make(chan struct{}), done: make(chan struct{}),
 		waiting: make(map[string]chan *traffic.Request),
 	}
 	go m.write(stdin)
@@ -77,22 +78,42 @@ func (p *Program) Wrap(rw *Rewriter, prefix string) *Middleware {
 // write hands lines to the program until Close. When the program is gone, it
 // drops them, so that nobody waits for room.
 func (m *Program) write(stdin io.Writer) {
+	defer close(m.written)
 	var gone error
+	hand := func(line []byte) {
+		if gone == nil {
+			_, gone = stdin.Write(line)
+		}
+	}
 	for {
 		select {
 		case line := <-m.lines:
-			if gone == nil {
-				_, gone = stdin.Write(line)
-			}
+			hand(line)
 		case <-m.quit:
-			return
+			for {
+				select {
+				case line := <-m.lines:
+					hand(line)
+				default:
+					return
+				}
+			}
 		}
 	}
 }
 
-// Close sends nothing more; requests go out unchanged from then on. It does not
-// end the program; its output is read until it ends.
-func (m *Program) Close() { m.closing.Do(func() { close(m.quit) }) }
+// Close hands over what still waits, for as long as a request would wait, and
+// then sends nothing more; requests go out unchanged from its call on. It does
+// not end the program; its output is read until it ends.
+func (m *Program) Close() {
+	m.closing.Do(func() { close(m.quit) })
+	patience := time.NewTimer(m.patience)
+	defer patience.Stop()
+	select {
+	case <-m.written:
+	case <-patience.C:
+	}
+}
 
 // Left returns how many requests went out unchanged because the program did not
 // return them in time or returned what is no request.
