@@ -171,6 +171,8 @@ func ServeReplay(ctx context.Context, l net.Listener, opts ServerOptions) error 
 	s.handle("POST /v1/round", s.round)
 	s.handle("POST /v1/part", s.takePart)
 	s.handle("POST /v1/drive", s.drive)
+	s.handle("POST /v1/open-round", s.openRound)
+	s.handle("POST /v1/capacity", s.capacity)
 	s.handle("GET /v1/clock", func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, time.Now()) })
 	return s.serve(ctx, l)
 }

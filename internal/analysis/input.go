@@ -32,6 +32,12 @@ type Input struct {
 	// Chaos are passes in which dependencies went wrong; what counts shows in
 	// all of them.
 	Chaos []Chaos
+	// OpenRounds are rounds in which both arms were sent to at the same planned
+	// moments, OpenRate requests a second; their pairs hold response times.
+	OpenRounds []Round
+	OpenRate   float64
+	// Capacity is set when the highest rates were searched.
+	Capacity *CapacityFound
 	// Resources is what the arms used.
 	Resources []Resource
 }

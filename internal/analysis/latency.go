@@ -99,15 +99,7 @@ func (r *run) latency() ([]Endpoint, Latency) {
 		l.Note = "latency was not measured"
 		return []Endpoint{}, l
 	}
-	var lag []float64
-	for _, round := range r.in.Rounds {
-		for _, d := range round.SendLag {
-			lag = append(lag, ms(d))
-		}
-	}
-	if len(lag) > 0 {
-		l.SendLagP50MS, l.SendLagP99MS = stats.Quantile(lag, 0.5), stats.Quantile(lag, 0.99)
-	}
+	l.SendLagP50MS, l.SendLagP99MS = sendLag(r.in.Rounds)
 	return judgeSpeed(r.measure(r.in.Rounds), r.measure(r.in.Confirm), r.opts.Latency, l)
 }
 
@@ -129,6 +121,15 @@ func judgeSpeed(m, confirm Measurement, o LatencyOptions, l Latency) ([]Endpoint
 	switch {
 	case l.Pairs == 0:
 		l.Note = "no pair of requests was valid"
+	case l.SendLagP50MS > lateShare*l.Overall.BaseMS:
+		// The times of pairs count from sending: a sender that is late now and
+		// then does not spoil them, one that is late as a rule does.
+		l.Note = late(l.SendLagP50MS, l.Overall.BaseMS)
+		l.Overall.Verdict = SpeedInconclusive
+		for i := range endpoints {
+			endpoints[i].P50.Verdict, endpoints[i].P90.Verdict = SpeedInconclusive, SpeedInconclusive
+			endpoints[i].Note = "the sender was too late to judge"
+		}
 	case s.floor > o.MaxNoise:
 		l.Note = fmt.Sprintf("the machine is too noisy: base differs from itself by %.0f %%", 100*s.floor)
 	case m.Rounds < minRounds:

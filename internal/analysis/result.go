@@ -247,6 +247,8 @@ type Result struct {
 	Outbound  []Outbound         `json:"outbound"`
 	Mock      map[string]Account `json:"mock"` // by arm: base, control, head
 	Latency   Latency            `json:"latency"`
+	OpenLoop  *OpenLoop          `json:"open_loop,omitempty"`
+	Capacity  *Capacity          `json:"capacity,omitempty"`
 	Resources []Resource         `json:"resources,omitempty"`
 	// Chaos sums up the passes in which dependencies went wrong; nil without.
 	Chaos *Fragility `json:"chaos,omitempty"`

@@ -35,6 +35,7 @@ func Run(in Input, opts Options) Result {
 		result.Findings, result.Stale = append(result.Findings, *f), share
 	}
 	result.Endpoints, result.Latency = r.latency()
+	result.OpenLoop, result.Capacity = r.openLoop(), r.capacity()
 	result.Findings = append(result.Findings, r.unexplained(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall))...)
 	result.Findings = append(result.Findings, foldErrorLines(result.Findings, r.resourceFindings())...)
 	fragile, chaos := r.fragility()

@@ -179,6 +179,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 		Latency: pipeline.Latency{
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
 			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: stages, History: c.Latency.History,
+			OpenRate: c.Latency.OpenRate, OpenRounds: c.Latency.OpenRounds, Capacity: time.Duration(c.Latency.Capacity),
 		},
 		Chaos:     c.chaos(),
 		CallsFile: filepath.Join(c.OutputDir, CallsFile),

@@ -133,6 +133,10 @@ type Latency struct {
 	Pairs     int      `yaml:"pairs" doc:"pairs of requests of each endpoint in one round"`
 	Load      string   `yaml:"load" doc:"open load for base and head at the same time, as stages of requests a second: 0..500:30s,500:1m; none if empty"`
 	History   string   `yaml:"history" doc:"file that remembers the noise of runs, so that a calm moment does not hide how noisy the machine is; keep it in the CI's cache; none if empty"`
+	// Under load:
+	OpenRate   float64  `yaml:"open-rate" doc:"requests a second of open-loop rounds, sent to both arms at the same planned moments; none if 0"`
+	OpenRounds int      `yaml:"open-rounds" doc:"open-loop rounds, when open-rate is given"`
+	Capacity   Duration `yaml:"capacity" doc:"limit of p90 for a search of the highest rate that keeps it, base against head; no search if 0s"`
 }
 
 // Mock says how the stand-in of the dependencies answers.
@@ -215,7 +219,7 @@ func Default() *Config {
 		Build:     Build{Dir: ".", Image: Image{Dockerfile: "Dockerfile", RepositoryValue: "image.repository", TagValue: "image.tag"}},
 		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
 		Replay:    Replay{Concurrency: 1, Workers: 1, Timeout: Duration(10 * time.Second)},
-		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 20, Pairs: 100},
+		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 20, Pairs: 100, OpenRounds: 8},
 		Mock:      Mock{Latency: "none", Repeat: "auto", FuzzyScore: 0.9, FuzzyMargin: 0.1},
 	}
 }

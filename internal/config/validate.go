@@ -69,12 +69,19 @@ func (c *Config) Validate() error {
 		{"process.ready-timeout", int64(c.Process.ReadyTimeout), 1},
 		{"latency.budget", int64(c.Latency.Budget), 1},
 		{"latency.pairs", int64(c.Latency.Pairs), 10},
+		{"latency.open-rounds", int64(c.Latency.OpenRounds), 1},
 		{"latency.min-rounds", int64(c.Latency.MinRounds), 2},
 		{"latency.max-rounds", int64(c.Latency.MaxRounds), int64(c.Latency.MinRounds)},
 	} {
 		if n.got < n.min {
 			wrong(n.key, "%s is too small; the least is %s", c.Get(n.key), least(n.key, n.min))
 		}
+	}
+	if !(c.Latency.OpenRate >= 0 && c.Latency.OpenRate <= 1e6) {
+		wrong("latency.open-rate", "%v must be 0, for none, or up to 1000000 requests a second", c.Latency.OpenRate)
+	}
+	if c.Latency.Capacity < 0 {
+		wrong("latency.capacity", "%s must be 0s, for no search, or a time such as 50ms", c.Latency.Capacity)
 	}
 	if c.Target == TargetProcess && c.Process.Command == "" {
 		wrong("process.command", "missing; target process needs the command that starts the service")

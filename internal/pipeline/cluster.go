@@ -371,6 +371,18 @@ func (c *onCluster) round(ctx context.Context, a, b Arm, pass uint32, seed int64
 	})
 }
 
+func (c *onCluster) openRound(ctx context.Context, a, b Arm, o agent.OpenRound) (replay.Round, error) {
+	return c.replayer.OpenRound(ctx, c.to(a), c.to(b), o)
+}
+
+func (c *onCluster) capacity(ctx context.Context, arms []Arm, o agent.Capacity) ([]replay.Capacity, error) {
+	targets := make([]agent.Target, len(arms))
+	for i, arm := range arms {
+		targets[i] = c.to(arm)
+	}
+	return c.replayer.Capacity(ctx, targets, o)
+}
+
 func (c *onCluster) died(ctx context.Context, arm Arm) (reason, log string, yes bool) {
 	reason, lines, yes, err := c.arm(arm).release.Died(ctx)
 	if err != nil {

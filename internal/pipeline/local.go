@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/reprise-ci/reprise/internal/agent"
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/command"
 	"github.com/reprise-ci/reprise/internal/mock"
@@ -220,6 +221,31 @@ func (l *local) round(ctx context.Context, a, b Arm, pass uint32, seed int64, op
 	targetA, rewriterA := l.to(a)
 	targetB, rewriterB := l.to(b)
 	return l.engine.Round(ctx, targetA, targetB, rewriterA, rewriterB, pass, seed, opts)
+}
+
+func (l *local) openRound(ctx context.Context, a, b Arm, o agent.OpenRound) (replay.Round, error) {
+	plan, err := l.engine.Plan(o.Load())
+	if err != nil {
+		return replay.Round{}, err
+	}
+	targetA, _ := l.to(a)
+	targetB, _ := l.to(b)
+	fresh := func(arm Arm) func(int, int) replay.Rewriter {
+		return func(int, int) replay.Rewriter { return l.rewriter(arm) }
+	}
+	return l.engine.OpenRound(ctx, targetA, targetB, fresh(a), fresh(b), plan)
+}
+
+func (l *local) capacity(ctx context.Context, arms []Arm, c agent.Capacity) ([]replay.Capacity, error) {
+	opts, err := c.Options(func() replay.Rewriter { return l.rewriter("probe") })
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]replay.Target, len(arms))
+	for i, arm := range arms {
+		targets[i], _ = l.to(arm)
+	}
+	return l.engine.Capacity(ctx, targets, c.Seed, opts)
 }
 
 func (l *local) died(_ context.Context, arm Arm) (reason, log string, yes bool) {

@@ -86,6 +86,13 @@ type Latency struct {
 	// History is a file of the noise of earlier runs, which is read and
 	// written; none if empty.
 	History string
+	// OpenRate is that of open-loop rounds, requests a second on each arm; none
+	// are taken if 0. OpenRounds is how many.
+	OpenRate   float64
+	OpenRounds int
+	// Capacity is the limit of p90 for the search of the highest rate; there is
+	// no search if 0.
+	Capacity time.Duration
 }
 
 // Keep says what is left standing after a run.
@@ -155,6 +162,10 @@ type target interface {
 	round(ctx context.Context, a, b Arm, pass uint32, seed int64, opts replay.RoundOptions) (replay.Round, error)
 	// open sends a load to several arms at once.
 	open(ctx context.Context, on []Arm, load replay.Load, pass uint32) (*agent.Opened, error)
+	// openRound sends to both arms at the same planned moments.
+	openRound(ctx context.Context, a, b Arm, o agent.OpenRound) (replay.Round, error)
+	// capacity searches the highest rate of each arm.
+	capacity(ctx context.Context, arms []Arm, c agent.Capacity) ([]replay.Capacity, error)
 	// died returns the reason and the log's end if the service of an arm has
 	// ended or restarted by itself.
 	died(ctx context.Context, arm Arm) (reason, log string, yes bool)

@@ -156,6 +156,8 @@ type run struct {
 	notes       []string
 	teardown    []func(context.Context) error
 	urgent      []func(context.Context) error // of those, what a cancelled run begins at once
+	open        []analysis.Round              // both arms at once
+	capacity    *analysis.CapacityFound
 }
 
 // do is the recipe.
@@ -202,6 +204,11 @@ func (r *run) do(ctx context.Context) error {
 	}
 	if len(r.options.Latency.Load) > 0 {
 		if err := r.stage("send the load", r.load)(ctx); err != nil {
+			return err
+		}
+	}
+	if r.measuresUnderLoad() {
+		if err := r.stage("measure under load", r.underLoad)(ctx); err != nil {
 			return err
 		}
 	}

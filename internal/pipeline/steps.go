@@ -282,6 +282,7 @@ func (r *run) idleRules() []string {
 func (r *run) input() analysis.Input {
 	in := analysis.Input{
 		Recorded: r.recorded, Partial: r.partial, Redacted: r.redacted, Rounds: r.rounds, Confirm: r.confirm, Seed: r.options.Seed, Stopped: r.stopped,
+		OpenRounds: r.open, OpenRate: r.options.Latency.OpenRate, Capacity: r.capacity,
 		Base: r.seen[Base].observation(), Control: r.seen[Control].observation(), Head: r.seen[Head].observation(),
 	}
 	for _, c := range r.chaos {

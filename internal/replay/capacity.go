@@ -12,8 +12,9 @@ import (
 // CapacityOptions says what an arm must hold at a rate, and how to search for
 // the highest one. The zero value is not valid: there must be a limit.
 type CapacityOptions struct {
-	// Limits fail a rate, as in p90>200ms. One that a load with more failures
-	// than one in a hundred, or a sender that was late, fails anyway.
+	// Limits fail a rate, as in p90>200ms. A load with more failures than one in
+	// a hundred fails anyway, and so does one whose sender was late by more than
+	// a tenth of the least time that a limit names.
 	Limits []Limit
 	// Start is the first rate, requests a second. Default 50.
 	Start float64
@@ -139,10 +140,25 @@ func (e *Engine) probe(ctx context.Context, t Target, rate float64, opts Capacit
 	case !p.Holds:
 	case failed*100 > p.Summary.Requests:
 		p.Holds, p.Why = false, fmt.Sprintf("%d of %d requests failed", failed, p.Summary.Requests)
-	case !p.Summary.Reliable:
+	case p.Summary.Lag.Quantile(0.99) > opts.patience(p.Summary):
 		p.Holds, p.Why = false, fmt.Sprintf("the sender was late by %v at p99", p.Summary.Lag.Quantile(0.99).Round(time.Microsecond))
 	}
 	return p, nil
+}
+
+// patience is how late the sender may be at p99: a tenth of the time that a
+// rate must keep, or of the median response where no limit is a time.
+func (o CapacityOptions) patience(s Summary) time.Duration {
+	least := time.Duration(math.MaxInt64)
+	for _, limit := range o.Limits {
+		if limit.kind == inTime {
+			least = min(least, time.Duration(limit.value*float64(time.Second)))
+		}
+	}
+	if least == math.MaxInt64 {
+		least = s.Response.Quantile(0.5)
+	}
+	return least / 10
 }
 
 // search doubles a rate until it fails and then halves the interval, on a

@@ -116,6 +116,13 @@ func quantileOf(statistic string) (float64, bool) {
 	return q / 100, ok && err == nil && q > 0 && q <= 100
 }
 
+// Timed reports whether the condition is on a time of the service, which a late
+// sender spoils.
+func (l Limit) Timed() bool {
+	clock, _ := splitMetric(l.metric)
+	return l.kind == inTime && clock != "lag"
+}
+
 // String returns the condition as it was written.
 func (l Limit) String() string { return l.text }
 

@@ -416,6 +416,7 @@ func (d *Document) method() []string {
 		if l.SendLagP99MS > 0 {
 			out = append(out, fmt.Sprintf("Requests were sent %s late at the median, %s at p99.", millis(l.SendLagP50MS), millis(l.SendLagP99MS)))
 		}
+		out = append(out, d.underLoad()...)
 		if l.Stopped != "" {
 			out = append(out, "Measuring ended: "+l.Stopped+".")
 		}
@@ -452,6 +453,27 @@ func (d *Document) method() []string {
 		out = append(out, "Stages: "+strings.Join(stages, ", ")+".")
 	}
 	return append(out, d.Run.Notes...)
+}
+
+// underLoad says what open-loop rounds and the search of the capacity found.
+func (d *Document) underLoad() []string {
+	var out []string
+	why := func(v analysis.Speed, note string) string {
+		if note != "" {
+			return string(v) + ": " + withStop(note)
+		}
+		return string(v) + "."
+	}
+	if o := d.OpenLoop; o != nil {
+		out = append(out, fmt.Sprintf("Open loop, %g requests a second on both arms at once, %s in %s, response times from the planned moment: p50 %s → %s, p90 %s → %s; requests were sent %s late at the median, %s at p99; %s",
+			o.Rate, count(o.Pairs, "pair"), count(o.Rounds, "round"), millis(o.P50.BaseMS), millis(o.P50.HeadMS), millis(o.P90.BaseMS), millis(o.P90.HeadMS),
+			millis(o.SendLagP50MS), millis(o.SendLagP99MS), why(o.Verdict, o.Note)))
+	}
+	if c := d.Capacity; c != nil {
+		out = append(out, fmt.Sprintf("Capacity, the highest rate that keeps p90 under %s: base %.0f requests a second (%.0f in control), head %.0f; %s",
+			millis(c.LimitMS), c.BaseRPS, c.ControlRPS, c.HeadRPS, why(c.Verdict, c.Note)))
+	}
+	return out
 }
 
 // withStop ends a sentence.

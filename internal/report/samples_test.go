@@ -68,6 +68,9 @@ func clean() *report.Document {
 	d.Mock = map[string]analysis.Account{"base": account, "control": account, "head": account}
 	d.Latency = analysis.Latency{Rounds: 12, Pairs: 9216, Seed: 7, NoiseFloor: 0.011, SendLagP50MS: 0.021, SendLagP99MS: 0.19, Stopped: "all endpoints decided",
 		Overall: quantile(8.1, 8.13, 1.003, 0.994, 1.012, 0.51, 0.013, analysis.Same)}
+	d.OpenLoop = &analysis.OpenLoop{Rate: 200, Rounds: 8, Pairs: 3200, SendLagP50MS: 0.004, SendLagP99MS: 0.09,
+		P50: quantile(8.4, 8.5, 1.01, 0.99, 1.03, 0.4, 0.03, analysis.Same), P90: quantile(14.1, 14.2, 1.01, 0.98, 1.04, 0.5, 0.04, analysis.Same), Verdict: analysis.Same}
+	d.Capacity = &analysis.Capacity{LimitMS: 50, BaseRPS: 1180, HeadRPS: 1210, ControlRPS: 1160, Verdict: analysis.Same}
 	for i, name := range []string{"GET /v1/orders", "GET /v1/orders/{id}", "POST /v1/orders", "GET /v1/catalog", "GET /v1/quote", "GET /v1/me", "GET /v1/reports/large", "GET /v1/missing"} {
 		base := 2.1 + 3.7*float64(i)
 		e := analysis.Endpoint{Endpoint: name, Requests: 1152,
@@ -233,6 +236,7 @@ func hostile() *report.Document {
 	d.Base, d.Head = report.Commit{attack, attack}, report.Commit{attack, attack}
 	d.Snapshot.Name, d.Snapshot.Digest = attack, attack
 	d.Run.Target, d.Run.Version, d.Run.Notes, d.Run.FailOn = attack, attack, []string{attack}, []string{attack, "response"}
+	d.OpenLoop.Note, d.Capacity.Note = attack, attack
 	for i := range d.Run.Bindings {
 		d.Run.Bindings[i] = report.Binding{Answer: attack, From: attack, Request: attack, To: attack, Times: 1}
 	}

@@ -67,9 +67,10 @@ func TestSchemaKnowsEveryField(t *testing.T) {
 	for i := range d.Findings {
 		d.Findings[i].Kind, d.Findings[i].Cause = analysis.KindOutbound, analysis.CauseHead
 	}
-	for _, q := range []*analysis.Quantile{&d.Endpoints[0].P50, &d.Endpoints[0].P90, &d.Latency.Overall} {
+	for _, q := range []*analysis.Quantile{&d.Endpoints[0].P50, &d.Endpoints[0].P90, &d.Latency.Overall, &d.OpenLoop.P50, &d.OpenLoop.P90} {
 		q.Verdict = analysis.Slower
 	}
+	d.OpenLoop.Verdict, d.Capacity.Verdict = analysis.Slower, analysis.Slower
 	if err := validate(t, schema(t), render(t, d.WriteJSON)); err != nil {
 		t.Errorf("docs/report.schema.json and the document are out of step: %v", err)
 	}
