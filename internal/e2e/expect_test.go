@@ -3,11 +3,11 @@ package e2e
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/eval/mutation"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -75,33 +75,15 @@ func parseExpectations(patch string) ([]expectation, error) {
 	return list, nil
 }
 
-// parseExpectation reads pairs such as kind=outbound endpoint="GET /v1/orders".
+// parseExpectation reads one expectation, which must leave no choice.
 func parseExpectation(text string) (expectation, error) {
-	var e expectation
-	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
-		key, rest, ok := strings.Cut(text, "=")
-		if !ok {
-			return e, fmt.Errorf("%q is not a key=value", text)
-		}
-		value, after, _ := strings.Cut(rest, " ")
-		if quoted, err := strconv.QuotedPrefix(rest); err == nil {
-			value, _ = strconv.Unquote(quoted)
-			after = rest[len(quoted):]
-		}
-		switch text = after; key {
-		case "kind":
-			e.Kind = analysis.Kind(value)
-		case "change":
-			e.Change = analysis.Change(value)
-		case "endpoint":
-			e.Endpoint = value
-		case "address":
-			e.Address = value
-		case "call":
-			e.Call = value
-		default:
-			return e, fmt.Errorf("unknown key %q", key)
-		}
+	read, err := mutation.ParseExpectation(text)
+	if err != nil {
+		return expectation{}, err
+	}
+	e := expectation{
+		Kind: read.Kind, Change: analysis.Change(strings.Join(read.Changes, "|")), Endpoint: read.Endpoint,
+		Address: strings.Join(read.Addresses, "|"), Call: read.Call,
 	}
 	switch {
 	case !slices.Contains(kinds, e.Kind):

@@ -57,8 +57,10 @@ func (e Expectation) String() string {
 	return text
 }
 
-// parseExpectation reads pairs such as kind=outbound endpoint="GET /v1/orders".
-func parseExpectation(text string) (Expectation, error) {
+// ParseExpectation reads pairs such as kind=outbound endpoint="GET /v1/orders".
+// Values that stand for one another are parted by |; a value with a blank in it
+// is quoted.
+func ParseExpectation(text string) (Expectation, error) {
 	var e Expectation
 	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
 		key, rest, ok := strings.Cut(text, "=")

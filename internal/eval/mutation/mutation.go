@@ -121,7 +121,7 @@ func (m *Mutation) set(line string) (known bool, err error) {
 	case "setup":
 		m.Setup = value
 	case "expect", "also":
-		e, err := parseExpectation(value)
+		e, err := ParseExpectation(value)
 		if err != nil {
 			return true, err
 		}
