@@ -52,6 +52,8 @@ type CapacityFound struct {
 	// Bounded says that each search ended at a rate that failed, and not at the
 	// highest that was tried.
 	Bounded bool
+	// Late says that some rate failed because of the sender.
+	Late bool
 }
 
 // openLoop judges the open-loop rounds; nil when there are none.
@@ -105,6 +107,9 @@ func (r *run) capacity() *Capacity {
 	}
 	c := &Capacity{LimitMS: f.LimitMS, BaseRPS: f.Base, HeadRPS: f.Head, ControlRPS: f.Control, Verdict: SpeedInconclusive}
 	switch {
+	case f.Late:
+		c.Note = "the sender was late by more than a tenth of the limit"
+		return c
 	case f.Base == 0 || f.Control == 0:
 		c.Note = "base itself holds the limit at no rate"
 		return c

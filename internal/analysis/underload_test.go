@@ -55,6 +55,7 @@ func TestCapacityVerdict(t *testing.T) {
 		{"head holds more", analysis.CapacityFound{Base: 1000, Control: 1000, Head: 1300, Bounded: true}, analysis.Faster},
 		{"within a tenth", analysis.CapacityFound{Base: 1000, Control: 1000, Head: 950, Bounded: true}, analysis.Same},
 		{"base differs from itself as much", analysis.CapacityFound{Base: 1000, Control: 700, Head: 600, Bounded: true}, analysis.SpeedInconclusive},
+		{"a late sender ends a search early", analysis.CapacityFound{Base: 18, Control: 15, Head: 100, Bounded: true, Late: true}, analysis.SpeedInconclusive},
 		{"base holds nothing", analysis.CapacityFound{Head: 100, Bounded: true}, analysis.SpeedInconclusive},
 	}
 	for _, tt := range tests {

@@ -72,7 +72,14 @@ func (r *run) searchCapacity(ctx context.Context) error {
 		Bounded: found[0].Bounded && found[1].Bounded && found[2].Bounded,
 	}
 	for i, c := range found {
-		r.progress.Note("%s keeps p90 under %v at %.0f requests a second, after %d probes", searched[i], limit, c.Rate, len(c.Probes))
+		why := ""
+		for _, probe := range c.Probes {
+			if !probe.Holds {
+				r.capacity.Late = r.capacity.Late || probe.Late
+				why = fmt.Sprintf("; at %.0f not: %s", probe.Rate, probe.Why)
+			}
+		}
+		r.progress.Note("%s keeps p90 under %v at %.0f requests a second, after %d probes%s", searched[i], limit, c.Rate, len(c.Probes), why)
 	}
 	return nil
 }

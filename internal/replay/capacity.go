@@ -73,8 +73,10 @@ type Capacity struct {
 type Probe struct {
 	Rate  float64
 	Holds bool
-	// Why names what failed, with the measured value.
+	// Why names what failed, with the measured value; Late says that it was the
+	// sender, so that nothing is known of the arm.
 	Why     string
+	Late    bool
 	Summary Summary
 }
 
@@ -141,7 +143,7 @@ func (e *Engine) probe(ctx context.Context, t Target, rate float64, opts Capacit
 	case failed*100 > p.Summary.Requests:
 		p.Holds, p.Why = false, fmt.Sprintf("%d of %d requests failed", failed, p.Summary.Requests)
 	case p.Summary.Lag.Quantile(0.99) > opts.patience(p.Summary):
-		p.Holds, p.Why = false, fmt.Sprintf("the sender was late by %v at p99", p.Summary.Lag.Quantile(0.99).Round(time.Microsecond))
+		p.Holds, p.Late, p.Why = false, true, fmt.Sprintf("the sender was late by %v at p99", p.Summary.Lag.Quantile(0.99).Round(time.Microsecond))
 	}
 	return p, nil
 }

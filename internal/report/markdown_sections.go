@@ -416,12 +416,12 @@ func (d *Document) method() []string {
 		if l.SendLagP99MS > 0 {
 			out = append(out, fmt.Sprintf("Requests were sent %s late at the median, %s at p99.", millis(l.SendLagP50MS), millis(l.SendLagP99MS)))
 		}
-		out = append(out, d.underLoad()...)
 		if l.Stopped != "" {
 			out = append(out, "Measuring ended: "+l.Stopped+".")
 		}
 		out = append(out, "p99 is shown with its interval and never judged at these sample sizes.")
 	}
+	out = append(out, d.underLoad()...)
 	if note := d.sharedNote(); note != "" {
 		out = append(out, "Most endpoints: "+withStop(note))
 	}
