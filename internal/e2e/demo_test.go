@@ -19,15 +19,7 @@ func TestDemo(t *testing.T) {
 	if !everything() {
 		t.Skip("measures for a minute; set REPRISE_E2E=1 to do so")
 	}
-	script, err := os.ReadFile(filepath.Join(shop, "demo.sh"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defaults := regexp.MustCompile(`set -- (.*)`).FindSubmatch(script)
-	if defaults == nil {
-		t.Fatal("demo.sh names no regressions")
-	}
-	applied := strings.Fields(string(defaults[1]))
+	applied := demonstrated(t)
 	var expect []expectation
 	for _, r := range regressions(t) {
 		if slices.Contains(applied, r.name) {
@@ -36,11 +28,26 @@ func TestDemo(t *testing.T) {
 	}
 	binary := os.Getenv("REPRISE_BIN")
 	if binary == "" {
+		var err error
 		if binary, err = exec.LookPath("reprise"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	checkMeasured(t, expect, func() (*report.Document, int) { return demo(t, binary), 1 })
+}
+
+// demonstrated names the regressions that the demo applies.
+func demonstrated(t *testing.T) []string {
+	t.Helper()
+	script, err := os.ReadFile(filepath.Join(shop, "demo.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults := regexp.MustCompile(`set -- (.*)`).FindSubmatch(script)
+	if defaults == nil {
+		t.Fatal("demo.sh names no regressions")
+	}
+	return strings.Fields(string(defaults[1]))
 }
 
 // demo runs the script and returns the report it leaves. The script ends well

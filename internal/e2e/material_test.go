@@ -18,6 +18,9 @@ func TestMaterial(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the service")
 	}
+	if everything() {
+		t.Skip("nothing of it needs more than make test, which runs it")
+	}
 	for _, row := range []struct {
 		name  string
 		files []string

@@ -48,6 +48,8 @@ func TestRegressionsAreFound(t *testing.T) {
 			switch {
 			case r.slows() && !everything():
 				t.Skip("measures for a minute; set REPRISE_E2E=1 to do so")
+			case r.slows() && slices.Contains(demonstrated(t), r.name):
+				t.Skip("TestDemo measures it")
 			case !r.slows() && !(r.name == "harmless" && everything()):
 				args = []string{"--latency-off"}
 				t.Parallel()
