@@ -2,11 +2,9 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,33 +26,6 @@ func (k *Kube) RemoveNamespaces(ctx context.Context, run string) error {
 		}
 	}
 	return nil
-}
-
-// orphanAge is how old a namespace of a run must be to count as left behind:
-// no run takes nearly as long.
-const orphanAge = 3 * time.Hour
-
-// RemoveAbandoned deletes the namespaces of all runs that must have ended long
-// ago, and returns their names. Runs that may be going on are left alone, and
-// so is every namespace without the label.
-func (k *Kube) RemoveAbandoned(ctx context.Context, now time.Time) ([]string, error) {
-	list, err := k.api.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: Label})
-	if err != nil {
-		return nil, fmt.Errorf("find the namespaces of runs: %w", err)
-	}
-	var removed []string
-	var errs []error
-	for _, ns := range list.Items {
-		if ns.DeletionTimestamp != nil || now.Sub(ns.CreationTimestamp.Time) < orphanAge {
-			continue
-		}
-		if err := k.api.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("remove namespace %s: %w", ns.Name, err))
-			continue
-		}
-		removed = append(removed, ns.Name)
-	}
-	return removed, errors.Join(errs...)
 }
 
 // CopySecrets copies Secrets, each NAMESPACE/NAME, under their own names into a
