@@ -61,6 +61,17 @@ var (
 	schedulingPatience = 5 * time.Second
 )
 
+// passes reports whether the kubelet speaks of its own lateness, which its next
+// attempt mends: its copy of a secret is not there yet, or the runtime was slow.
+func passes(message string) bool {
+	for _, late := range []string{"failed to sync", "timed out waiting for the condition", "context deadline exceeded", "is reserved for"} {
+		if strings.Contains(message, late) {
+			return true
+		}
+	}
+	return false
+}
+
 // diagnose returns why a pod will not become ready by itself, or nil. With
 // siblings, other pods of the chart may be what a crashing one waits for, so it
 // gets a few attempts.
@@ -83,7 +94,7 @@ func diagnose(p *corev1.Pod, now time.Time, siblings bool) *NotReadyError {
 		switch {
 		case waiting == nil:
 			continue
-		case hopelessAtOnce[waiting.Reason], noImage[waiting.Reason]:
+		case hopelessAtOnce[waiting.Reason] && !passes(waiting.Message), noImage[waiting.Reason]:
 			stuck.Reason, stuck.Message = waiting.Reason, oneLineOf(waiting.Message)
 			return stuck
 		case waiting.Reason == "CrashLoopBackOff" && (!siblings || s.RestartCount >= 3):

@@ -160,8 +160,8 @@ func (w *waiting) event(e *corev1.Event) *NotReadyError {
 	pod := w.pods[e.InvolvedObject.Name]
 	switch e.Reason {
 	case "FailedMount", "FailedAttachVolume":
-		if strings.Contains(e.Message, "failed to sync") {
-			return nil // the kubelet has not looked yet
+		if passes(e.Message) {
+			return nil
 		}
 		if pod != nil && !ofJob(pod) && !podReady(pod) && time.Since(pod.CreationTimestamp.Time) > mountPatience {
 			return &NotReadyError{Namespace: w.namespace, Pod: pod.Name, Reason: e.Reason, Message: strings.TrimSpace(e.Message)}
