@@ -113,6 +113,21 @@ func TestLatencyOfEachEndpointIsHonest(t *testing.T) {
 	}
 }
 
+// A machine so noisy that the planned rounds leave a change open shows it in the
+// second stage.
+func TestMoreRoundsShowWhatNoiseHides(t *testing.T) {
+	all := measured(1, 40, 12, 10, 1.08, false)
+	slow := func(rounds int) analysis.Speed {
+		return analysis.Run(analysis.Input{Rounds: all[:rounds]}, analysis.Options{}).Endpoints[0].P50.Verdict
+	}
+	if got := slow(16); got != analysis.SpeedInconclusive {
+		t.Fatalf("16 rounds say %s; there is nothing left to show", got)
+	}
+	if got := slow(40); got != analysis.Slower {
+		t.Errorf("40 rounds say %s, want slower", got)
+	}
+}
+
 func TestSmallShiftEverywhereIsSeenTogether(t *testing.T) {
 	in := analysis.Input{Rounds: measured(8, 12, 12, 100, 1.05, true)}
 	got := analysis.Run(in, analysis.Options{})
@@ -155,7 +170,10 @@ func TestDecided(t *testing.T) {
 		{"between looks", measured(1, 7, 4, 400, 1, false), false, "next look is after 8"},
 		{"six rounds cannot show a change", measured(1, 6, 4, 400, 1.3, false), false, "open"},
 		{"not yet the end", measured(1, 12, 12, 10, 1.3, false), false, "hint at a change after 12"},
-		{"the end", measured(1, 16, 12, 10, 1.3, false), true, "all rounds measured"},
+		{"the end of the plan, with a hint", measured(1, 16, 12, 10, 1.3, false), false, "hint at a change after 16"},
+		{"no look in the second stage", measured(1, 17, 12, 10, 1.3, false), false, "next look is after 20"},
+		{"the end of the plan, without a hint", measured(3, 16, 12, 400, 1, false), true, ""},
+		{"the end", measured(1, 40, 12, 10, 1.3, false), true, "all rounds measured"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, reason := analysis.Decided(tt.rounds, analysis.Options{})

@@ -129,7 +129,7 @@ type Latency struct {
 	Off       bool     `yaml:"off" doc:"do not measure latency in paired rounds"`
 	Budget    Duration `yaml:"budget" doc:"longest time spent on measuring, warm-up included"`
 	MinRounds int      `yaml:"min-rounds" doc:"rounds before measuring may stop early"`
-	MaxRounds int      `yaml:"max-rounds" doc:"rounds after which measuring stops"`
+	MaxRounds int      `yaml:"max-rounds" doc:"rounds after which measuring stops; more than 20 only while noise hides what hints at a change"`
 	Pairs     int      `yaml:"pairs" doc:"pairs of requests of each endpoint in one round"`
 	Load      string   `yaml:"load" doc:"open load for base and head at the same time, as stages of requests a second: 0..500:30s,500:1m; none if empty"`
 	History   string   `yaml:"history" doc:"file that remembers the noise of runs, so that a calm moment does not hide how noisy the machine is; keep it in the CI's cache; none if empty"`
@@ -219,7 +219,7 @@ func Default() *Config {
 		Build:     Build{Dir: ".", Image: Image{Dockerfile: "Dockerfile", RepositoryValue: "image.repository", TagValue: "image.tag"}},
 		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
 		Replay:    Replay{Concurrency: 1, Workers: 1, Timeout: Duration(10 * time.Second)},
-		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 20, Pairs: 100, OpenRounds: 8},
+		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 40, Pairs: 100, OpenRounds: 8},
 		Mock:      Mock{Latency: "none", Repeat: "auto", FuzzyScore: 0.9, FuzzyMargin: 0.1},
 	}
 }

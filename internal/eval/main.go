@@ -40,7 +40,6 @@ func main() {
 // settings are the command line.
 type settings struct {
 	short, pack bool
-	asRun       bool
 	measure     time.Duration
 	raw, place  string
 	bursts      bool
@@ -68,7 +67,6 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.raw, "raw", "out/eval-raw", "`directory` of measured sessions")
 	flags.StringVar(&s.place, "place", "shared cores", "`name` of the conditions, for -measure, and for -pack where a session has none")
 	flags.BoolVar(&s.bursts, "bursts", true, "of -measure: keep a core busy now and then beside a third of the sessions")
-	flags.BoolVar(&s.asRun, "as-run", false, "of -measure: end a session where a run would")
 	flags.StringVar(&s.stored, "sessions", "docs/evaluation/sessions.jsonl.gz", "`file` of sessions that are summed up")
 	flags.StringVar(&s.page, "page", "docs/evaluation.md", "`file` of the page to redraw, its plots beside it")
 	flags.StringVar(&s.file, "out", "out/eval.json", "`file` for the figures")
@@ -188,11 +186,16 @@ func (s settings) measureSessions(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("calibrate: %w", err)
 	}
+	have, err := s.have()
+	if err != nil {
+		return err
+	}
 	for end := time.Now().Add(s.measure); time.Now().Before(end); {
-		t, err := measureTrial(ctx, newSeed(), of, s.place, s.bursts, s.asRun)
+		t, err := measureTrial(ctx, newSeed(), of, have, s.place, s.bursts)
 		if err != nil {
 			return fmt.Errorf("measure a session: %w", err)
 		}
+		have[t.Truth.level()]++
 		if err := saveTrial(s.raw, t); err != nil {
 			return err
 		}
@@ -200,6 +203,27 @@ func (s settings) measureSessions(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(out, "%s %d rounds in %.1f s, load %.1f, others %.0f %%\n", t.Started.Format(time.TimeOnly), len(t.Rounds), t.Took, t.Load, 100*t.Others)
 	}
 	return nil
+}
+
+// have counts the sessions there are by level, stored or in the raw directory.
+func (s settings) have() (map[string]int, error) {
+	levels := make(map[uint64]string) // by seed, because a session may be in both
+	all, err := s.sessions()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, d := range all {
+		levels[d.Seed] = d.Truth.level()
+	}
+	err = eachTrial(s.raw, func(t trial) error {
+		levels[t.Seed] = t.Truth.level()
+		return nil
+	})
+	count := make(map[string]int)
+	for _, l := range levels {
+		count[l]++
+	}
+	return count, err
 }
 
 // packSessions adds the measured sessions to the stored ones. A session that is

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -102,12 +101,12 @@ func (asRecorded) Request(x *traffic.Exchange) *traffic.Request               { 
 func (asRecorded) Observe(recorded, live *traffic.Exchange) []traffic.Binding { return nil }
 func (asRecorded) Needs(string) []string                                      { return nil }
 
-// measureTrial measures the trial of a seed, for as long as a run would if
-// asRun. Its truth, its labels and the order
-// of its processes are all drawn from it; nothing that measures knows them.
-func measureTrial(ctx context.Context, seed uint64, of service, place string, bursts, asRun bool) (trial, error) {
+// measureTrial measures the trial of a seed. Its truth, among the levels that
+// are wanted beside those there are, its labels and the order of its processes
+// are all drawn from the seed; nothing that measures knows them.
+func measureTrial(ctx context.Context, seed uint64, of service, have map[string]int, place string, bursts bool) (trial, error) {
 	rng := rand.New(rand.NewPCG(seed, 2))
-	t := trial{Seed: seed, Started: time.Now().UTC(), Truth: draw(rng), Place: place, Bursts: rng.IntN(3) == 0 && bursts, Work: of.work}
+	t := trial{Seed: seed, Started: time.Now().UTC(), Truth: draw(rng, have), Place: place, Bursts: rng.IntN(3) == 0 && bursts, Work: of.work}
 	sequential := rng.IntN(trialPerOthers) == 0
 	t.Endpoints = endpointNames()
 	usage := startUsage()
@@ -124,13 +123,10 @@ func measureTrial(ctx context.Context, seed uint64, of service, place string, bu
 		return t, err
 	}
 	began := time.Now()
-	enough := func(rounds []analysis.Round) bool {
-		return len(rounds) == trialMost || len(rounds) == trialRounds && quiet(rounds, t.Endpoints)
-	}
-	if asRun {
-		enough = stopAsRun()
-	}
-	err = t.rounds(ctx, b, enough)
+	asRun := stopAsRun()
+	err = t.rounds(ctx, b, func(rounds []analysis.Round) bool {
+		return asRun(rounds) && len(rounds) >= trialRounds
+	})
 	t.Took = time.Since(began).Seconds()
 	if err == nil && sequential {
 		err = t.sequence(ctx, b)
@@ -187,7 +183,7 @@ func stopAsRun() func([]analysis.Round) bool {
 				}
 			}
 		}
-		return len(rounds) == last && last > 0
+		return len(rounds) >= last && last > 0
 	}
 }
 
@@ -230,35 +226,4 @@ func (t *trial) sequence(ctx context.Context, b *bench) error {
 		*one.to = first
 	}
 	return nil
-}
-
-// quiet reports whether no endpoint shows even a hint of a change: far less than
-// a verdict needs, so that whatever rule judges the rounds of a trial later
-// finds those that it would have asked for.
-func quiet(rounds []analysis.Round, endpoints []string) bool {
-	const hint, size = 0.03, 0.025
-	for _, e := range endpoints {
-		var p50, p90 []float64
-		for _, r := range rounds {
-			var a, b []float64
-			for _, p := range r.HeadVsBase {
-				if p.Endpoint == e && p.A > 0 && p.B > 0 {
-					a, b = append(a, ms(p.A)), append(b, ms(p.B))
-				}
-			}
-			if len(a) == 0 {
-				continue
-			}
-			d, _ := stats.MedianLogRatio(a, b)
-			p50 = append(p50, d)
-			p90 = append(p90, math.Log(stats.Quantile(b, 0.9)/stats.Quantile(a, 0.9)))
-		}
-		for _, shifts := range [][]float64{p50, p90} {
-			estimate, _ := stats.HodgesLehmann(shifts, 0.95)
-			if _, _, p := stats.SignFlip(shifts); p <= hint && math.Abs(estimate) >= size {
-				return false
-			}
-		}
-	}
-	return true
 }

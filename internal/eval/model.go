@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/reprise-ci/reprise/internal/analysis"
 )
 
 func endpointName(i int) string { return fmt.Sprintf("GET /v1/e%02d", i) }
@@ -76,7 +78,7 @@ func modelled(seed uint64, factor float64) trial {
 		*y = append(*y, m.serve(second))
 	}
 	const pairs = 100
-	for range trialMost {
+	for range analysis.MostRounds + confirmRounds {
 		r := trialTimes{Base: lists(), Head: lists(), ControlBase: lists(), Control: lists()}
 		for range pairs {
 			for e := range trialEndpoints {

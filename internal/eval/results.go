@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // slowdown is the level at which the rules are compared.
@@ -22,11 +23,16 @@ type results struct {
 	// Apart are the largest differences that identical programs showed, as
 	// quantiles over endpoints: 50, 90, 99, 100 %.
 	Apart [2][]float64 `json:"apart"` // of the median: share, ms
-	// Sessions are all of them, First how many belong to the half on which the
-	// rule was tuned.
+	// Sessions are all of them, Tuned how many were looked at when the rule was
+	// tuned.
 	Sessions int `json:"sessions"`
-	First    int `json:"first"`
+	Tuned    int `json:"tuned"`
 }
+
+// tuned is when the last session began that was looked at for tuning the rule.
+var tuned = time.Date(2026, 11, 23, 13, 1, 42, 0, time.UTC)
+
+func (d digest) tunedOn() bool { return !d.Started.After(tuned) }
 
 // group is a named set of sessions.
 type group struct {
@@ -35,7 +41,7 @@ type group struct {
 }
 
 func newResults(all []digest) results {
-	r := results{Sessions: len(all), First: len(all) / 2}
+	r := results{Sessions: len(all), Tuned: len(pick(all, digest.tunedOn))}
 	j := judgeAll(all, options)
 	for _, g := range groups(j) {
 		of := func(level string) []judged {
@@ -68,12 +74,13 @@ type sessionGroup struct {
 	sessions []judged
 }
 
-// groups are all sessions, both halves by time, and each condition.
+// groups are all sessions, those before and after the tuning, and each
+// condition.
 func groups(all []judged) []sessionGroup {
 	out := []sessionGroup{
 		{"all sessions", all},
-		{"first half (tuned on)", all[:len(all)/2]},
-		{"second half (not looked at before)", all[len(all)/2:]},
+		{"tuned on", pick(all, func(j judged) bool { return j.tunedOn() })},
+		{"new: measured after the tuning", pick(all, func(j judged) bool { return !j.tunedOn() })},
 	}
 	by := make(map[string][]judged)
 	for _, j := range all {
@@ -156,7 +163,7 @@ func (r results) differences() string {
 }
 
 func (r results) summary() string {
-	return fmt.Sprintf("%d sessions, of which %d belong to the first half. Of slow endpoints slower than what the session called the smallest visible change, %s were named.\n", r.Sessions, r.First, r.Seen)
+	return fmt.Sprintf("%d sessions, of which the rule was tuned on %d. Of slow endpoints slower than what the session called the smallest visible change, %s were named.\n", r.Sessions, r.Tuned, r.Seen)
 }
 
 // fill puts each block of the figures between its marks in a page, and fails

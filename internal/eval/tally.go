@@ -96,7 +96,9 @@ func tallyOf(name string, all []judged) tally {
 			t.Cut++
 		}
 	}
-	t.Rounds, t.Seconds = stats.Median(rounds), stats.Median(seconds)
+	if len(all) > 0 {
+		t.Rounds, t.Seconds = stats.Median(rounds), stats.Median(seconds)
+	}
 	return t
 }
 

@@ -28,11 +28,11 @@ func (t truth) level() string {
 	return "unknown"
 }
 
-// level is one kind of trial and how often it is drawn.
+// level is one kind of trial and how many of it are wanted.
 type level struct {
 	truth
-	name   string
-	weight int
+	name string
+	want int
 }
 
 const levelSame = "the same program"
@@ -40,14 +40,14 @@ const levelSame = "the same program"
 // levels are the kinds of trials. More than half of all trials are of a
 // program against itself, because a rate near zero needs the most of them.
 var levels = []level{
-	{truth{}, levelSame, 130},
-	{truth{Factor: 1.01}, "+1 %", 3},
-	{truth{Factor: 1.02}, "+2 %", 4},
-	{truth{Factor: 1.05}, "+5 %", 30},
-	{truth{Factor: 1.10}, "+10 %", 26},
-	{truth{Factor: 1.20}, "+20 %", 2},
-	{truth{Add: time.Millisecond}, "+1 ms on 10 ms", 6},
-	{truth{Factor: 1.02, Everywhere: true}, "+2 % everywhere", 6},
+	{truth{}, levelSame, 300},
+	{truth{Factor: 1.01}, "+1 %", 12},
+	{truth{Factor: 1.02}, "+2 %", 12},
+	{truth{Factor: 1.05}, "+5 %", 60},
+	{truth{Factor: 1.10}, "+10 %", 60},
+	{truth{Factor: 1.20}, "+20 %", 12},
+	{truth{Add: time.Millisecond}, "+1 ms on 10 ms", 60},
+	{truth{Factor: 1.02, Everywhere: true}, "+2 % everywhere", 20},
 }
 
 // The shape of the service of a trial.
@@ -65,20 +65,28 @@ const (
 	trialPairs     = 30
 	trialRound     = 500 * time.Millisecond
 	trialControl   = 125 * time.Millisecond
-	trialRounds    = 12
-	trialMost      = 20 // rounds of a trial that shows anything at all
+	trialRounds    = 12 // at least, so that every rule has as much to judge by
 	trialPerOthers = 6  // one of so many trials measures one arm after the other, too
 )
 
-// draw returns the truth of the trial with a seed.
-func draw(rng *rand.Rand) truth {
-	sum := 0
-	for _, l := range levels {
-		sum += l.weight
+// draw returns the truth of a trial, among the levels of which trials are still
+// wanted, the likelier the more of them; among all when there are enough of
+// each. have counts the trials there are by level.
+func draw(rng *rand.Rand, have map[string]int) truth {
+	weights, sum := make([]int, len(levels)), 0
+	for i, l := range levels {
+		weights[i] = max(0, l.want-have[l.name])
+		sum += weights[i]
+	}
+	if sum == 0 {
+		for i, l := range levels {
+			weights[i] = l.want
+			sum += l.want
+		}
 	}
 	n := rng.IntN(sum)
-	for _, l := range levels {
-		if n -= l.weight; n >= 0 {
+	for i, l := range levels {
+		if n -= weights[i]; n >= 0 {
 			continue
 		}
 		t := l.truth

@@ -39,9 +39,10 @@ func (r *run) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pairs := pairsFor(deadline.Sub(r.options.Now()), cost, l.MaxRounds+confirmRounds, l.Pairs)
+	planned := min(l.MaxRounds, analysis.PlannedRounds)
+	pairs := pairsFor(deadline.Sub(r.options.Now()), cost, planned+confirmRounds, l.Pairs)
 	if pairs < l.Pairs {
-		r.progress.Note("%d pairs of each endpoint in a round, not %d, so that there is time for %d rounds", pairs, l.Pairs, l.MaxRounds)
+		r.progress.Note("%d pairs of each endpoint in a round, not %d, so that there is time for %d rounds", pairs, l.Pairs, planned)
 	}
 	for n := 1; n <= l.MaxRounds; n++ {
 		if n > 1 && r.options.Now().After(deadline) {
