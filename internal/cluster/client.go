@@ -44,12 +44,14 @@ func (c *Cluster) API() (kubernetes.Interface, error) {
 }
 
 // connect makes the client. Requests are limited by the server alone: the
-// client's own limit only makes short runs wait, and says so in the log.
+// client's own limit only makes short runs wait, and says so in the log. What
+// fails in passing is repeated (see [patient]).
 func (c *Cluster) connect(config *rest.Config) error {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = 100, 200
 	config.WarningHandlerWithContext = rest.NoWarnings{}
 	config.UserAgent = "reprise"
+	config.Wrap((&patient{pauses: apiPauses}).around)
 	api, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make a client for cluster %s: %w", c.Name, err)

@@ -40,7 +40,7 @@ type Machine struct {
 }
 
 // Preflight checks that a kind cluster can be made here: the docker command
-// line tool, a daemon that answers within 10 s and runs on this machine, Linux
+// line tool, a daemon that answers within 30 s and runs on this machine, Linux
 // containers, and disk space. A failure is a *PreflightError. env is the
 // environment of the docker tool.
 func Preflight(ctx context.Context, env []string) (Machine, error) {
@@ -54,7 +54,7 @@ func Preflight(ctx context.Context, env []string) (Machine, error) {
 	if err := checkLocal(env); err != nil {
 		return Machine{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	out, err := docker{env}.run(ctx, "info", "--format", "{{json .}}")
 	info := dockerInfo{}

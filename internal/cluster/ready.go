@@ -15,7 +15,7 @@ import (
 )
 
 // readyTimeout bounds the wait for the node after kind has finished.
-const readyTimeout = 90 * time.Second
+const readyTimeout = 3 * time.Minute
 
 // Ready waits until pods can be started on the cluster: the API answers, a node
 // is ready and takes pods. It does not wait for the cluster's DNS, which comes
@@ -97,8 +97,12 @@ func (c *Cluster) closeDNS(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the configuration of CoreDNS: %w", err)
 	}
-	config.Data["Corefile"] = withoutForward(config.Data["Corefile"])
-	if _, err := maps.Update(ctx, config, metav1.UpdateOptions{}); err != nil {
+	// A patch bears being sent twice.
+	closed, err := json.Marshal(map[string]any{"data": map[string]string{"Corefile": withoutForward(config.Data["Corefile"])}})
+	if err != nil {
+		return err
+	}
+	if _, err := maps.Patch(ctx, "coredns", types.StrategicMergePatchType, closed, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("close CoreDNS to the outside: %w", err)
 	}
 	// The annotation replaces pods that were made with the old configuration. The

@@ -85,30 +85,54 @@ func (k *Kube) agentRuns(ctx context.Context, a Agent) (Pod, error) {
 		}
 		return Pod{}, fmt.Errorf("start agent %s/%s: %w", a.Namespace, a.Name, err)
 	}
+	pod, err := k.follow(ctx, a.Namespace, metav1.ListOptions{FieldSelector: "metadata.name=" + a.Name}, false)
+	if err != nil {
+		return fail(err)
+	}
+	return pod, nil
+}
+
+// follow waits until one of the pods that the options pick runs. It fails with a
+// *NotReadyError as soon as one cannot start; an API that fails meanwhile is
+// asked again for as long as ctx lasts.
+func (k *Kube) follow(ctx context.Context, namespace string, options metav1.ListOptions, siblings bool) (Pod, error) {
 	for {
 		// Without a resource version the watch begins with what there is.
-		pods, err := k.api.CoreV1().Pods(a.Namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + a.Name})
-		if err != nil {
-			return fail(err)
-		}
-		for event := range pods.ResultChan() {
-			pod, ok := event.Object.(*corev1.Pod)
-			if !ok || event.Type == watch.Deleted {
-				continue
-			}
-			if stuck := diagnose(pod, time.Now(), false); stuck != nil {
-				pods.Stop()
-				return fail(stuck)
-			}
-			if running(pod) {
-				pods.Stop()
-				return Pod{Namespace: a.Namespace, Name: a.Name, Address: pod.Status.PodIP}, nil
+		pods, err := k.api.CoreV1().Pods(namespace).Watch(ctx, options)
+		if err == nil {
+			var pod *Pod
+			pod, err = k.firstRunning(ctx, pods, siblings)
+			pods.Stop()
+			if pod != nil {
+				return *pod, nil
 			}
 		}
-		if ctx.Err() != nil {
-			return fail(ctx.Err())
+		if !mends(ctx, err) {
+			return Pod{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return Pod{}, errors.Join(ctx.Err(), err)
+		case <-time.After(recheck):
 		}
 	}
+}
+
+// firstRunning reads a watch until a pod runs; nil when the watch ends before.
+func (k *Kube) firstRunning(ctx context.Context, pods watch.Interface, siblings bool) (*Pod, error) {
+	for event := range pods.ResultChan() {
+		pod, ok := event.Object.(*corev1.Pod)
+		if !ok || event.Type == watch.Deleted || pod.DeletionTimestamp != nil || siblings && pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		if stuck := diagnose(pod, time.Now(), siblings); stuck != nil && !k.overtaken(ctx, stuck) {
+			return nil, stuck
+		}
+		if running(pod) {
+			return &Pod{Namespace: pod.Namespace, Name: pod.Name, Address: pod.Status.PodIP}, nil
+		}
+	}
+	return nil, nil
 }
 
 func running(p *corev1.Pod) bool {

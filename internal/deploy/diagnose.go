@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -59,17 +60,39 @@ var (
 	hopelessAtOnce = map[string]bool{"CreateContainerConfigError": true, "CreateContainerError": true, "RunContainerError": true}
 	// schedulingPatience is for a node that is about to lose a taint.
 	schedulingPatience = 5 * time.Second
+	// longPatience is for what others have to do first: a node that was late to
+	// say that it is well, a volume that is being made, a registry with a cold.
+	longPatience = time.Minute
 )
 
-// passes reports whether the kubelet speaks of its own lateness, which its next
-// attempt mends: its copy of a secret is not there yet, or the runtime was slow.
+func holds(message string, any ...string) bool {
+	return slices.ContainsFunc(any, func(part string) bool { return strings.Contains(message, part) })
+}
+
+// passes reports whether the kubelet, or what makes pods, speaks of its own
+// lateness, which its next attempt mends: its copy of a secret is not there yet,
+// or the runtime or the API was slow.
 func passes(message string) bool {
-	for _, late := range []string{"failed to sync", "timed out waiting for the condition", "context deadline exceeded", "is reserved for"} {
-		if strings.Contains(message, late) {
-			return true
-		}
+	return holds(message,
+		"failed to sync", "not registered", `configmap "kube-root-ca.crt" not found`,
+		"timed out waiting for the condition", "context deadline exceeded", "DeadlineExceeded", "is reserved for",
+		"code = Unavailable", "transport is closing", "ttrpc: closed",
+		"error looking up service account", "failed calling webhook", "etcdserver: ")
+}
+
+// registryPasses reports whether a registry was not reached, or broke, as it may
+// not the next time.
+func registryPasses(message string) bool {
+	return passes(message) || holds(message, "i/o timeout", "TLS handshake timeout", "connection reset by peer", "unexpected EOF",
+		"500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Time", "server misbehaving")
+}
+
+// schedulingWait is how long a pod may stay without a node.
+func schedulingWait(message string) time.Duration {
+	if holds(message, "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/network-unavailable", "ersistentVolumeClaim", "ersistentvolumeclaim") {
+		return longPatience
 	}
-	return false
+	return schedulingPatience
 }
 
 // diagnose returns why a pod will not become ready by itself, or nil. With
@@ -79,7 +102,7 @@ func diagnose(p *corev1.Pod, now time.Time, siblings bool) *NotReadyError {
 	stuck := &NotReadyError{Namespace: p.Namespace, Pod: p.Name}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable &&
-			now.Sub(p.CreationTimestamp.Time) > schedulingPatience {
+			now.Sub(p.CreationTimestamp.Time) > schedulingWait(c.Message) {
 			stuck.Reason, stuck.Message = c.Reason, oneLineOf(c.Message)
 			return stuck
 		}
@@ -94,7 +117,8 @@ func diagnose(p *corev1.Pod, now time.Time, siblings bool) *NotReadyError {
 		switch {
 		case waiting == nil:
 			continue
-		case hopelessAtOnce[waiting.Reason] && !passes(waiting.Message), noImage[waiting.Reason]:
+		case hopelessAtOnce[waiting.Reason] && !passes(waiting.Message),
+			noImage[waiting.Reason] && (!registryPasses(waiting.Message) || now.Sub(p.CreationTimestamp.Time) > longPatience):
 			stuck.Reason, stuck.Message = waiting.Reason, oneLineOf(waiting.Message)
 			return stuck
 		case waiting.Reason == "CrashLoopBackOff" && (!siblings || s.RestartCount >= 3):
@@ -103,6 +127,25 @@ func diagnose(p *corev1.Pod, now time.Time, siblings bool) *NotReadyError {
 		}
 	}
 	return nil
+}
+
+// absent is how the kubelet names what a pod refers to and it does not find.
+var absent = regexp.MustCompile(`(secret|configmap) "([^"]+)" not found`)
+
+// overtaken reports whether all that is wrong with a pod is that the kubelet has
+// not seen an object which the API has.
+func (k *Kube) overtaken(ctx context.Context, stuck *NotReadyError) bool {
+	named := absent.FindStringSubmatch(stuck.Message)
+	if named == nil {
+		return false
+	}
+	var err error
+	if named[1] == "secret" {
+		_, err = k.api.CoreV1().Secrets(stuck.Namespace).Get(ctx, named[2], metav1.GetOptions{})
+	} else {
+		_, err = k.api.CoreV1().ConfigMaps(stuck.Namespace).Get(ctx, named[2], metav1.GetOptions{})
+	}
+	return err == nil
 }
 
 // crashOf says how a container ended the last time.

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,18 +15,20 @@ import (
 // What follows is for clusters that stay when a run has ended.
 
 // RemoveNamespaces deletes the namespaces of a run, on a cluster that stays, and
-// returns once they are being removed.
+// returns once they are being removed. One that cannot be does not keep the
+// others.
 func (k *Kube) RemoveNamespaces(ctx context.Context, run string) error {
 	list, err := k.api.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: Label + "=" + run})
 	if err != nil {
 		return fmt.Errorf("find the namespaces of run %s: %w", run, err)
 	}
+	var errs []error
 	for _, ns := range list.Items {
 		if err := k.api.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("remove namespace %s: %w", ns.Name, err)
+			errs = append(errs, fmt.Errorf("remove namespace %s: %w", ns.Name, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // CopySecrets copies Secrets, each NAMESPACE/NAME, under their own names into a

@@ -202,9 +202,9 @@ func (r *Release) Addresses(ctx context.Context) ([]string, error) {
 
 // Endpoint looks up the pod behind the chart's Service. Requests go to the pod
 // itself: the detour over the Service's address would only add noise. It waits
-// up to 10 s for the Service to find its pod.
+// up to 30 s for the Service to find its pod.
 func (r *Release) Endpoint(ctx context.Context) (Endpoint, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errNoEndpoint)
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errNoEndpoint)
 	defer cancel()
 	port := r.chart.Port
 	for {

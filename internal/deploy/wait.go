@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -32,6 +34,9 @@ func (k *Kube) waitReady(ctx context.Context, namespace string, wants []workload
 	case err == nil:
 		return nil
 	case errors.As(err, &stuck):
+	case errors.Is(context.Cause(ctx), errSlow) && w.trouble != nil:
+		// Nothing is known of the pods, so nothing is said of them.
+		return fmt.Errorf("wait for the pods of namespace %s: the API does not answer: %w", namespace, w.trouble)
 	case errors.Is(context.Cause(ctx), errSlow):
 		stuck = w.slow(timeout)
 	default:
@@ -51,6 +56,7 @@ type waiting struct {
 	wants     []workload
 	began     time.Time
 	pods      map[string]*corev1.Pod
+	trouble   error // of the last question to the API; nil when it was answered
 }
 
 // recheck is how often events and the passing of time are looked at while the
@@ -61,29 +67,53 @@ func (w *waiting) run(ctx context.Context) error {
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
 	for {
-		// Every turn starts from a full list, so that a watch that the API ends,
-		// as it does after a while, loses nothing.
-		list, err := w.kube.api.CoreV1().Pods(w.namespace).List(ctx, metav1.ListOptions{LabelSelector: "!" + agentLabel})
+		done, err := w.turn(ctx, tick.C)
+		if done || !mends(ctx, err) {
+			return err
+		}
 		if err != nil {
-			return err
-		}
-		clear(w.pods)
-		for i := range list.Items {
-			w.pods[list.Items[i].Name] = &list.Items[i]
-		}
-		if done, err := w.check(); done || err != nil {
-			return err
-		}
-		pods, err := w.kube.api.CoreV1().Pods(w.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: "!" + agentLabel, ResourceVersion: list.ResourceVersion})
-		if err != nil {
-			return err
-		}
-		done, err := w.follow(ctx, pods, tick.C)
-		pods.Stop()
-		if done || err != nil {
-			return err
+			select {
+			case <-ctx.Done():
+				return err
+			case <-tick.C:
+			}
 		}
 	}
+}
+
+// turn starts from a full list, so that a watch that the API ends, as it does
+// after a while, loses nothing.
+func (w *waiting) turn(ctx context.Context, tick <-chan time.Time) (done bool, err error) {
+	list, err := w.kube.api.CoreV1().Pods(w.namespace).List(ctx, metav1.ListOptions{LabelSelector: "!" + agentLabel})
+	if w.trouble = err; err != nil {
+		return false, err
+	}
+	clear(w.pods)
+	for i := range list.Items {
+		w.pods[list.Items[i].Name] = &list.Items[i]
+	}
+	if done, err := w.check(ctx); done || err != nil {
+		return done, err
+	}
+	pods, err := w.kube.api.CoreV1().Pods(w.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: "!" + agentLabel, ResourceVersion: list.ResourceVersion})
+	if w.trouble = err; err != nil {
+		return false, err
+	}
+	defer pods.Stop()
+	return w.follow(ctx, pods, tick)
+}
+
+// mends reports whether asking the API again may help, or there was no error at
+// all. What it says of the request itself it would say again.
+func mends(ctx context.Context, err error) bool {
+	var stuck *NotReadyError
+	switch {
+	case err == nil:
+		return true
+	case ctx.Err() != nil, errors.As(err, &stuck):
+		return false
+	}
+	return !apierrors.IsUnauthorized(err) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !apierrors.IsBadRequest(err) && !apierrors.IsInvalid(err)
 }
 
 // follow checks after every change of a pod, until the watch ends.
@@ -110,19 +140,19 @@ func (w *waiting) follow(ctx context.Context, pods watch.Interface, tick <-chan 
 				w.pods[pod.Name] = pod
 			}
 		}
-		if done, err := w.check(); done || err != nil {
+		if done, err := w.check(ctx); done || err != nil {
 			return done, err
 		}
 	}
 }
 
 // check reports whether all is ready, or why it never will be.
-func (w *waiting) check() (done bool, err error) {
+func (w *waiting) check(ctx context.Context) (done bool, err error) {
 	for _, p := range w.pods {
 		if ofJob(p) || p.DeletionTimestamp != nil {
 			continue
 		}
-		if stuck := diagnose(p, time.Now(), len(w.wants) > 1); stuck != nil {
+		if stuck := diagnose(p, time.Now(), len(w.wants) > 1); stuck != nil && !w.kube.overtaken(ctx, stuck) {
 			return false, stuck
 		}
 	}
@@ -147,23 +177,32 @@ func (w *waiting) events(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // events are a bonus; the wait goes on without them
 	}
+	slow := map[string]bool{} // pods whose probes were answered late, not wrongly
+	for _, e := range events.Items {
+		if e.Reason == "Unhealthy" && holds(e.Message, "context deadline exceeded", "i/o timeout", "timed out") {
+			slow[e.InvolvedObject.Name] = true
+		}
+	}
 	for i := range events.Items {
 		e := &events.Items[i]
-		if stuck := w.event(e); stuck != nil {
+		if stuck := w.event(e, slow[e.InvolvedObject.Name]); stuck != nil && !w.kube.overtaken(ctx, stuck) {
 			return stuck
 		}
 	}
 	return nil
 }
 
-func (w *waiting) event(e *corev1.Event) *NotReadyError {
+// event returns why an event ends the wait. An event outlives what it tells of,
+// so the pod must still stand where the event left it. slow says that the pod's
+// probes were answered too late; one restart is then the machine's fault.
+func (w *waiting) event(e *corev1.Event, slow bool) *NotReadyError {
 	pod := w.pods[e.InvolvedObject.Name]
+	if passes(e.Message) {
+		return nil
+	}
 	switch e.Reason {
 	case "FailedMount", "FailedAttachVolume":
-		if passes(e.Message) {
-			return nil
-		}
-		if pod != nil && !ofJob(pod) && !podReady(pod) && time.Since(pod.CreationTimestamp.Time) > mountPatience {
+		if pod != nil && !ofJob(pod) && !podReady(pod) && !started(pod) && e.LastTimestamp.Sub(pod.CreationTimestamp.Time) >= mountPatience {
 			return &NotReadyError{Namespace: w.namespace, Pod: pod.Name, Reason: e.Reason, Message: strings.TrimSpace(e.Message)}
 		}
 	case "FailedCreate":
@@ -171,11 +210,22 @@ func (w *waiting) event(e *corev1.Event) *NotReadyError {
 			return &NotReadyError{Namespace: w.namespace, Pod: e.InvolvedObject.Kind + " " + e.InvolvedObject.Name, Reason: e.Reason, Message: strings.TrimSpace(e.Message)}
 		}
 	case "Killing":
-		if pod != nil && strings.Contains(e.Message, "probe") && !podReady(pod) {
+		if pod != nil && strings.Contains(e.Message, "probe") && !podReady(pod) && (!slow || e.Count > 1) {
 			return &NotReadyError{Namespace: w.namespace, Pod: pod.Name, Container: containerOf(e), Reason: "ProbeFailed", Message: strings.TrimSpace(e.Message)}
 		}
 	}
 	return nil
+}
+
+// started reports whether a container of the pod has ever run, for which all of
+// its volumes must have been mounted.
+func started(p *corev1.Pod) bool {
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if s.State.Running != nil || s.State.Terminated != nil || s.RestartCount > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // containerOf reads the container from the field path of an event,
@@ -200,8 +250,11 @@ func (w *waiting) slow(timeout time.Duration) *NotReadyError {
 				for _, s := range p.Status.ContainerStatuses {
 					if !s.Ready {
 						stuck.Container = s.Name
-						if s.State.Running != nil {
+						switch waits := s.State.Waiting; {
+						case s.State.Running != nil:
 							stuck.Message += ", its readiness probe fails"
+						case waits != nil && waits.Message != "":
+							stuck.Reason, stuck.Message = waits.Reason, stuck.Message+": "+oneLineOf(waits.Message)
 						}
 						break
 					}

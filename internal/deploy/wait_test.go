@@ -4,19 +4,26 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 )
 
 func waitingFor(reason, message string, restarts int32) corev1.PodStatus {
@@ -29,7 +36,10 @@ func waitingFor(reason, message string, restarts int32) corev1.PodStatus {
 
 func TestDiagnose(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	unscheduled := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available:\n 1 Insufficient cpu."}}}
+	unschedulable := func(message string) corev1.PodStatus {
+		return corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: message}}}
+	}
+	unscheduled := unschedulable("0/1 nodes are available:\n 1 Insufficient cpu.")
 	oom := waitingFor("CrashLoopBackOff", "", 1)
 	oom.ContainerStatuses[0].LastTerminationState.Terminated.Reason = "OOMKilled"
 	for name, tc := range map[string]struct {
@@ -41,6 +51,12 @@ func TestDiagnose(t *testing.T) {
 	}{
 		"being made":               {status: waitingFor("ContainerCreating", "", 0)},
 		"image missing":            {status: waitingFor("ImagePullBackOff", "Back-off pulling image \"orders:head\"", 0), reason: "ImagePullBackOff", message: "orders:head"},
+		"registry has a cold":      {status: waitingFor("ErrImagePull", `failed to pull image "r/a:1": dial tcp 10.0.0.1:443: i/o timeout`, 0), age: time.Second},
+		"registry backs off":       {status: waitingFor("ImagePullBackOff", `Back-off pulling image "r/a:1": ErrImagePull: 503 Service Unavailable`, 0), age: 20 * time.Second},
+		"registry stays away":      {status: waitingFor("ImagePullBackOff", `Back-off pulling image "r/a:1": ErrImagePull: i/o timeout`, 0), age: 2 * time.Minute, reason: "ImagePullBackOff", message: "i/o timeout"},
+		"registry unknown":         {status: waitingFor("ErrImagePull", "dial tcp: lookup registry.invalid: no such host", 0), age: time.Second, reason: "ErrImagePull", message: "no such host"},
+		"image looked up late":     {status: waitingFor("ImageInspectError", "rpc error: code = DeadlineExceeded desc = context deadline exceeded", 0), age: time.Second},
+		"runtime being restarted":  {status: waitingFor("RunContainerError", "rpc error: code = Unavailable desc = transport is closing", 0)},
 		"image never pulled":       {status: waitingFor("ErrImageNeverPull", "", 0), reason: "ErrImageNeverPull"},
 		"secret key missing":       {status: waitingFor("CreateContainerConfigError", "couldn't find key token in Secret", 0), reason: "CreateContainerConfigError", message: "key token"},
 		"secret not seen yet":      {status: waitingFor("CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition", 0)},
@@ -52,6 +68,9 @@ func TestDiagnose(t *testing.T) {
 		"out of memory":            {status: oom, reason: "CrashLoopBackOff", message: "OOMKilled"},
 		"not scheduled yet":        {status: unscheduled, age: time.Second},
 		"cannot be scheduled":      {status: unscheduled, age: time.Minute, reason: "Unschedulable", message: "available: 1 Insufficient cpu."},
+		"node was late":            {status: unschedulable("0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."), age: 20 * time.Second},
+		"node stays away":          {status: unschedulable("1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }."), age: 2 * time.Minute, reason: "Unschedulable"},
+		"volume being made":        {status: unschedulable("pod has unbound immediate PersistentVolumeClaims."), age: 20 * time.Second},
 		"evicted":                  {status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "low on disk"}, reason: "Evicted", message: "low on disk"},
 		"running":                  {status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}},
 		"init container crashes":   {status: corev1.PodStatus{InitContainerStatuses: waitingFor("CrashLoopBackOff", "", 1).ContainerStatuses}, reason: "CrashLoopBackOff"},
@@ -139,30 +158,178 @@ func TestWaitReady(t *testing.T) {
 	})
 }
 
+// TestWaitReadyOutlastsTheAPI has an API that fails a few times on the way.
+func TestWaitReadyOutlastsTheAPI(t *testing.T) {
+	ready := func() *fake.Clientset { return fake.NewClientset(pod("orders-1", true)) }
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no rights"))
+	for name, tc := range map[string]struct {
+		verb  string
+		times int
+		err   error
+		fails string
+	}{
+		"listing refused":    {"list", 2, syscall.ECONNREFUSED, ""},
+		"the store was slow": {"list", 1, apierrors.NewInternalError(errors.New("etcdserver: request timed out")), ""},
+		"watching cut off":   {"watch", 2, io.ErrUnexpectedEOF, ""},
+		"no rights":          {"list", 100, forbidden, "no rights"},
+		"for too long":       {"list", 100, syscall.ECONNREFUSED, "the API does not answer: connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api, left := ready(), tc.times
+			if tc.verb == "watch" { // or the list would end the wait
+				api = fake.NewClientset(pod("orders-1", false))
+			}
+			fail := func() (bool, error) {
+				if left--; left >= 0 {
+					return true, tc.err
+				}
+				return false, nil
+			}
+			api.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) {
+				if tc.verb != "list" {
+					return left < 0, &corev1.PodList{Items: []corev1.Pod{*pod("orders-1", true)}}, nil
+				}
+				failed, err := fail()
+				return failed, nil, err
+			})
+			api.PrependWatchReactor("pods", func(k8stesting.Action) (bool, watch.Interface, error) {
+				failed, err := fail()
+				if !failed { // as the API does after a while
+					w := watch.NewFake()
+					w.Stop()
+					return true, w, nil
+				}
+				return true, nil, err
+			})
+			limit := 20 * time.Second
+			if tc.times > 2 {
+				limit = time.Second
+			}
+			err := (&Kube{api: api}).waitReady(t.Context(), "head", orders, limit)
+			var stuck *NotReadyError
+			if tc.fails == "" && err != nil || tc.fails != "" && (err == nil || !strings.Contains(err.Error(), tc.fails) || errors.As(err, &stuck)) {
+				t.Errorf("got %v, want %q", err, tc.fails)
+			}
+		})
+	}
+}
+
+// TestStartAgentOutlastsTheAPI has the watch of an agent's pod refused, and cut
+// off, before the pod runs.
+func TestStartAgentOutlastsTheAPI(t *testing.T) {
+	api, watches := fake.NewClientset(), 0
+	api.PrependWatchReactor("pods", func(k8stesting.Action) (bool, watch.Interface, error) {
+		watches++
+		w := watch.NewFakeWithChanSize(1, false)
+		switch watches {
+		case 1:
+			return true, nil, syscall.ECONNREFUSED
+		case 2:
+			w.Stop()
+			return true, w, nil
+		}
+		runs := pod("mock", true)
+		runs.Status.PodIP = "10.0.0.7"
+		runs.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+		w.Add(runs)
+		return true, w, nil
+	})
+	got, err := (&Kube{api: api}).StartAgent(t.Context(), Agent{Namespace: "head", Name: "mock", Image: "i", Secret: map[string]string{"T": "s"}})
+	if want := (Pod{Namespace: "head", Name: "mock", Address: "10.0.0.7"}); err != nil || got != want || watches != 3 {
+		t.Errorf("got %+v, %v after %d watches; want %+v after the third", got, err, watches, want)
+	}
+}
+
+// TestKubeletMayBeBehind tells what the kubelet has not seen from what is not
+// there.
+func TestKubeletMayBeBehind(t *testing.T) {
+	api := fake.NewClientset(
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "token", Namespace: "head"}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "trust", Namespace: "head"}})
+	for message, want := range map[string]bool{
+		`secret "token" not found`: true, `secret "trust" not found`: false, `secret "other" not found`: false,
+		`MountVolume.SetUp failed for volume "ca" : configmap "trust" not found`: true,
+		"couldn't find key token in Secret head/token":                           false,
+	} {
+		if got := (&Kube{api: api}).overtaken(t.Context(), &NotReadyError{Namespace: "head", Message: message}); got != want {
+			t.Errorf("%s: %v, want %v", message, got, want)
+		}
+	}
+}
+
+// TestRemoveNamespacesGoesOn has one namespace that cannot be removed.
+func TestRemoveNamespacesGoesOn(t *testing.T) {
+	api := fake.NewClientset()
+	for _, name := range []string{"a", "b", "c"} {
+		if err := (&Kube{api: api}).Namespace(t.Context(), name, "r"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api.PrependReactor("delete", "namespaces", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		return a.(k8stesting.DeleteAction).GetName() == "a", nil, errors.New("not now")
+	})
+	err := (&Kube{api: api}).RemoveNamespaces(t.Context(), "r")
+	left, listErr := api.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{})
+	if err == nil || !strings.Contains(err.Error(), "namespace a: not now") || listErr != nil || len(left.Items) != 1 {
+		t.Errorf("got %v with %d left, %v; want the one that cannot be removed", err, len(left.Items), listErr)
+	}
+}
+
 func TestEventsThatEndTheWait(t *testing.T) {
 	old := pod("orders-1", false)
 	old.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Minute))
 	young := pod("orders-2", false)
 	ready := pod("orders-3", true)
+	mounted := pod("orders-4", false)
+	mounted.CreationTimestamp = old.CreationTimestamp
+	mounted.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+	at := func(after time.Duration) metav1.Time { return metav1.NewTime(old.CreationTimestamp.Add(after)) }
+	about := func(name string) corev1.ObjectReference { return corev1.ObjectReference{Name: name} }
+	killed := corev1.Event{Reason: "Killing", Message: "Container app failed liveness probe, will be restarted", Count: 1, InvolvedObject: corev1.ObjectReference{Name: "orders-1", FieldPath: "spec.containers{app}"}}
+	again := killed
+	again.Count = 2
 	for name, tc := range map[string]struct {
 		event  corev1.Event
+		slow   bool
 		reason string
 	}{
-		"volume, for long":  {corev1.Event{Reason: "FailedMount", Message: `configmap "x" not found`, InvolvedObject: corev1.ObjectReference{Name: "orders-1"}}, "FailedMount"},
-		"volume, not seen":  {corev1.Event{Reason: "FailedMount", Message: "failed to sync configmap cache", InvolvedObject: corev1.ObjectReference{Name: "orders-1"}}, ""},
-		"volume, just now":  {corev1.Event{Reason: "FailedMount", InvolvedObject: corev1.ObjectReference{Name: "orders-2"}}, ""},
-		"killed by a probe": {corev1.Event{Reason: "Killing", Message: "Container app failed liveness probe, will be restarted", InvolvedObject: corev1.ObjectReference{Name: "orders-1", FieldPath: "spec.containers{app}"}}, "ProbeFailed"},
-		"stopped":           {corev1.Event{Reason: "Killing", Message: "Stopping container app", InvolvedObject: corev1.ObjectReference{Name: "orders-1"}}, ""},
-		"of a ready pod":    {corev1.Event{Reason: "Killing", Message: "failed liveness probe", InvolvedObject: corev1.ObjectReference{Name: "orders-3"}}, ""},
-		"of something else": {corev1.Event{Reason: "FailedMount", InvolvedObject: corev1.ObjectReference{Name: "other"}}, ""},
+		"volume, for long":       {event: corev1.Event{Reason: "FailedMount", Message: `configmap "x" not found`, LastTimestamp: at(8 * time.Second), InvolvedObject: about("orders-1")}, reason: "FailedMount"},
+		"volume, once, long ago": {event: corev1.Event{Reason: "FailedMount", Message: `configmap "x" not found`, LastTimestamp: at(time.Second), InvolvedObject: about("orders-1")}},
+		"volume, and it runs":    {event: corev1.Event{Reason: "FailedMount", Message: `configmap "x" not found`, LastTimestamp: at(8 * time.Second), InvolvedObject: about("orders-4")}},
+		"volume, not seen":       {event: corev1.Event{Reason: "FailedMount", Message: "failed to sync configmap cache", LastTimestamp: at(8 * time.Second), InvolvedObject: about("orders-1")}},
+		"volume, not registered": {event: corev1.Event{Reason: "FailedMount", Message: `object "head"/"reprise-ca" not registered`, LastTimestamp: at(8 * time.Second), InvolvedObject: about("orders-1")}},
+		"roots of the cluster":   {event: corev1.Event{Reason: "FailedMount", Message: `configmap "kube-root-ca.crt" not found`, LastTimestamp: at(8 * time.Second), InvolvedObject: about("orders-1")}},
+		"volume, just now":       {event: corev1.Event{Reason: "FailedMount", LastTimestamp: metav1.Now(), InvolvedObject: about("orders-2")}},
+		"killed by a probe":      {event: killed, reason: "ProbeFailed"},
+		"killed, answers late":   {event: killed, slow: true},
+		"killed late and again":  {event: again, slow: true, reason: "ProbeFailed"},
+		"stopped":                {event: corev1.Event{Reason: "Killing", Message: "Stopping container app", InvolvedObject: about("orders-1")}},
+		"of a ready pod":         {event: corev1.Event{Reason: "Killing", Message: "failed liveness probe", InvolvedObject: about("orders-3")}},
+		"of something else":      {event: corev1.Event{Reason: "FailedMount", LastTimestamp: at(8 * time.Second), InvolvedObject: about("other")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &waiting{namespace: "head", wants: orders, pods: map[string]*corev1.Pod{"orders-1": old, "orders-2": young, "orders-3": ready}}
-			got := w.event(&tc.event)
+			w := &waiting{namespace: "head", wants: orders, pods: map[string]*corev1.Pod{"orders-1": old, "orders-2": young, "orders-3": ready, "orders-4": mounted}}
+			got := w.event(&tc.event, tc.slow)
 			if tc.reason == "" && got != nil || tc.reason != "" && (got == nil || got.Reason != tc.reason) {
 				t.Errorf("got %v, want %q", got, tc.reason)
 			}
 		})
+	}
+}
+
+// TestPodsThatAreLateToBeMade wants patience with a controller that waits for
+// something itself.
+func TestPodsThatAreLateToBeMade(t *testing.T) {
+	for message, gives := range map[string]bool{
+		`pods "orders-" is forbidden: exceeded quota`:                                                 true,
+		`pods "orders-" is forbidden: error looking up service account head/orders: not found`:        false,
+		`Internal error occurred: failed calling webhook "w": no endpoints available for service "w"`: false,
+	} {
+		w := &waiting{namespace: "head", wants: orders, began: time.Now().Add(-time.Minute)}
+		e := &corev1.Event{Reason: "FailedCreate", Message: message, InvolvedObject: corev1.ObjectReference{Kind: "ReplicaSet", Name: "orders-5d9"}}
+		if got := w.event(e, false); (got != nil) != gives {
+			t.Errorf("%s: gave up with %v", message, got)
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 )
 
 // indexLabel is what Kubernetes puts on the pods of an Indexed Job.
@@ -61,28 +60,18 @@ func (k *Kube) Worker(ctx context.Context, namespace, name string, index int) (P
 	ctx, cancel := context.WithTimeoutCause(ctx, workerTimeout, slow)
 	defer cancel()
 	options := metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + name + "," + indexLabel + "=" + strconv.Itoa(index)}
-	for ctx.Err() == nil {
-		pods, err := k.api.CoreV1().Pods(namespace).Watch(ctx, options)
-		if err != nil {
-			return Pod{}, fmt.Errorf("find worker %d of %s/%s: %w", index, namespace, name, errors.Join(context.Cause(ctx), err))
-		}
-		for event := range pods.ResultChan() {
-			pod, ok := event.Object.(*corev1.Pod)
-			if !ok || event.Type == watch.Deleted || pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed {
-				continue
-			}
-			if stuck := diagnose(pod, time.Now(), true); stuck != nil {
-				pods.Stop()
-				k.evidence(ctx, stuck)
-				return Pod{}, fmt.Errorf("worker %d: %w", index, stuck)
-			}
-			if running(pod) {
-				pods.Stop()
-				return Pod{Namespace: namespace, Name: pod.Name, Address: pod.Status.PodIP}, nil
-			}
-		}
+	pod, err := k.follow(ctx, namespace, options, true)
+	var stuck *NotReadyError
+	switch {
+	case errors.As(err, &stuck):
+		k.evidence(ctx, stuck)
+		return Pod{}, fmt.Errorf("worker %d: %w", index, stuck)
+	case err != nil && ctx.Err() != nil:
+		return Pod{}, context.Cause(ctx)
+	case err != nil:
+		return Pod{}, fmt.Errorf("find worker %d of %s/%s: %w", index, namespace, name, err)
 	}
-	return Pod{}, context.Cause(ctx)
+	return pod, nil
 }
 
 // StopWorkers removes the Job and its pods.
