@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -42,6 +43,7 @@ type settings struct {
 	short, pack bool
 	measure     time.Duration
 	raw, place  string
+	levels      string
 	bursts      bool
 	stored      string // file of packed sessions
 	page, file  string
@@ -66,6 +68,7 @@ func parse(args []string) (settings, error) {
 	flags.BoolVar(&s.pack, "pack", false, "sum up the sessions in -raw and add them to -sessions")
 	flags.StringVar(&s.raw, "raw", "out/eval-raw", "`directory` of measured sessions")
 	flags.StringVar(&s.place, "place", "shared cores", "`name` of the conditions, for -measure, and for -pack where a session has none")
+	flags.StringVar(&s.levels, "levels", "", "of -measure: comma-separated `names` of the levels to draw among, instead of all that lack sessions")
 	flags.BoolVar(&s.bursts, "bursts", true, "of -measure: keep a core busy now and then beside a third of the sessions")
 	flags.StringVar(&s.stored, "sessions", "docs/evaluation/sessions.jsonl.gz", "`file` of sessions that are summed up")
 	flags.StringVar(&s.page, "page", "docs/evaluation.md", "`file` of the page to redraw, its plots beside it")
@@ -189,6 +192,11 @@ func (s settings) measureSessions(ctx context.Context, out io.Writer) error {
 	have, err := s.have()
 	if err != nil {
 		return err
+	}
+	if s.levels != "" {
+		if err := only(have, strings.Split(s.levels, ",")); err != nil {
+			return err
+		}
 	}
 	for end := time.Now().Add(s.measure); time.Now().Before(end); {
 		t, err := measureTrial(ctx, newSeed(), of, have, s.place, s.bursts)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -99,6 +101,23 @@ func draw(rng *rand.Rand, have map[string]int) truth {
 		return t
 	}
 	return truth{}
+}
+
+// only makes have such that nothing but the named levels is drawn.
+func only(have map[string]int, names []string) error {
+	wanted := make(map[string]bool)
+	for _, name := range names {
+		if !slices.ContainsFunc(levels, func(l level) bool { return l.name == name }) {
+			return fmt.Errorf("-levels: %q is no level", name)
+		}
+		wanted[name] = true
+	}
+	for _, l := range levels {
+		if have[l.name] = l.want; wanted[l.name] {
+			have[l.name] = math.MinInt32 // there are never enough
+		}
+	}
+	return nil
 }
 
 // trial is one measured session, as it is stored: enough to judge it by any

@@ -36,6 +36,22 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+func TestOnly(t *testing.T) {
+	have := map[string]int{"+5 %": 1000}
+	if err := only(have, []string{"+5 %", "+10 %"}); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(200) {
+		l := draw(rand.New(rand.NewPCG(seed, 2)), have).level()
+		if have[l]++; l != "+5 %" && l != "+10 %" {
+			t.Fatalf("seed %d draws %s", seed, l)
+		}
+	}
+	if err := only(have, []string{"+6 %"}); err == nil {
+		t.Error("a level that does not exist is taken")
+	}
+}
+
 // A session that is summed up and packed is judged as its raw times are.
 func TestDigestKeepsTheVerdict(t *testing.T) {
 	dir := t.TempDir()
