@@ -64,13 +64,16 @@ func (s speeds) endpoints() []Endpoint {
 
 // overall tests the shift of all endpoints together: the mean over endpoints in
 // each round, so that a small change everywhere is seen. Its floors are lower
-// than those of one endpoint, as is what it takes for noise.
+// than those of one endpoint, as is what it takes for noise. The times are
+// geometric means, whose ratio is what the mean of logarithms estimates.
 func (s speeds) overall() (shiftTest, Quantile) {
-	baseMS, headMS := 0.0, 0.0
+	base, head, n := 0.0, 0.0, 0.0
 	for _, t := range s.p50 {
-		baseMS, headMS = baseMS+t.baseMS/float64(len(s.p50)), headMS+t.headMS/float64(len(s.p50))
+		if t.baseMS > 0 && t.headMS > 0 {
+			base, head, n = base+math.Log(t.baseMS), head+math.Log(t.headMS), n+1
+		}
 	}
-	t := newShiftTest(together(s.Series, s.Rounds), baseMS, headMS)
+	t := newShiftTest(together(s.Series, s.Rounds), math.Exp(base/max(1, n)), math.Exp(head/max(1, n)))
 	o := s.opts
 	o.FloorShare = s.overallFloor()
 	q := t.verdict(t.p, s.overallNoise(), 1, o)

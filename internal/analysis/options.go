@@ -43,8 +43,8 @@ type Options struct {
 // defaults in brackets.
 type LatencyOptions struct {
 	// FloorShare and FloorMS are the smallest change that matters, relative
-	// (0.03) and absolute (0.01 ms: identical processes beside each other
-	// hardly ever differ by more). A verdict needs both.
+	// (0.03) and absolute (0.01 ms: nine of ten endpoints of identical
+	// processes differ by less). A verdict needs both.
 	FloorShare float64
 	FloorMS    float64
 	// Level is the false discovery rate at which an endpoint counts as

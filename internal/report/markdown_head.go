@@ -193,7 +193,7 @@ func (d *Document) score() []scoreRow {
 		rows = append(rows, scoreRow{"Calls without a recorded answer", thousands(base.Missed), thousands(head.Missed), word, bad})
 	}
 	if o := d.Latency.Overall; d.Latency.Rounds == 0 && len(d.Mock) > 0 {
-		rows = append(rows, scoreRow{"p50, all requests", "–", "–", "not measured", false})
+		rows = append(rows, scoreRow{"p50, all endpoints", "–", "–", "not measured", false})
 	} else if measured(o.Ratio) {
 		word := speedWord(o.Verdict)
 		if o.Verdict == analysis.Slower || o.Verdict == analysis.Faster {
@@ -202,7 +202,7 @@ func (d *Document) score() []scoreRow {
 		if d.Latency.NoiseFloor > 0 {
 			word += ", noise ±" + share(d.Latency.NoiseFloor)
 		}
-		rows = append(rows, scoreRow{"p50, all requests", millis(o.BaseMS), millis(o.HeadMS), word, o.Verdict == analysis.Slower})
+		rows = append(rows, scoreRow{"p50, all endpoints", millis(o.BaseMS), millis(o.HeadMS), word, o.Verdict == analysis.Slower})
 	}
 	if n := len(d.pick(analysis.KindCrash)); n > 0 {
 		rows = append(rows, scoreRow{"Crashes", "–", thousands(n), "new", true})
