@@ -35,6 +35,9 @@ type Options struct {
 	Lossless bool
 	Sampling Sampling
 	Budget   Budget
+	// Inbound and Outbound are the last numbers given by the recording that
+	// this one goes on with; 0 for a new one.
+	Inbound, Outbound int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -124,7 +127,7 @@ func NewRecorder(sink Sink, opts Options) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: draw a trace id: %w", err)
 	}
-	r := &Recorder{sink: sink, opts: opts, now: opts.Now, tracer: tracer, full: make(chan struct{}), drained: make(chan struct{})}
+	r := &Recorder{sink: sink, opts: opts, now: opts.Now, inbound: opts.Inbound, outbound: opts.Outbound, tracer: tracer, full: make(chan struct{}), drained: make(chan struct{})}
 	if r.now == nil {
 		r.now = time.Now
 	}

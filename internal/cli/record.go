@@ -38,6 +38,7 @@ type recordFlags struct {
 	duration  time.Duration
 	lossless  bool
 	replace   bool
+	resume    bool
 	bodyLimit int64
 	flush     time.Duration
 
@@ -92,6 +93,7 @@ was seen, stored and dropped.`,
 	fl.DurationVar(&f.duration, "for", 0, "stop after this time; on Ctrl-C if 0")
 	fl.BoolVar(&f.lossless, "lossless", false, "slow the traffic down rather than drop an exchange")
 	fl.BoolVar(&f.replace, "replace", false, "replace the snapshot of that name")
+	fl.BoolVar(&f.resume, "resume", false, "go on with a recording of that name that was cut off, if there is one; needs --redact-key")
 	fl.Int64Var(&f.bodyLimit, "body-limit", 0, "bytes kept of each body; 8 MiB if 0")
 	fl.DurationVar(&f.flush, "flush-after", 2*time.Second, "write what was recorded to the disk after this time, so that it outlives the recorder")
 	fl.StringVar(&f.mirror, "mirror", "", "address of a target for traffic mirrors, instead of the proxies")
@@ -127,6 +129,10 @@ was seen, stored and dropped.`,
 		switch {
 		case f.mirror != "" && f.packets != "", (f.mirror != "" || f.packets != "") && f.upstream != "":
 			return badInput(errors.New("--upstream, --mirror and --packets are different sources; give one"))
+		case f.resume && f.redactKey == "":
+			return badInput(errors.New("--resume: the pseudonyms must stay those of before; give their key with --redact-key"))
+		case f.resume && f.packets != "":
+			return badInput(errors.New("--resume goes on with recordings of proxies and mirrors, not of packets"))
 		case f.packets != "":
 			return recordPackets(cmd.Context(), s, p, f)
 		}
@@ -151,7 +157,7 @@ func record(ctx context.Context, s Surroundings, p *project, f recordFlags) (err
 			err = errors.Join(err, writer.Abort())
 		}
 	}()
-	opts, err := f.recorderOptions(router)
+	opts, err := f.recorderOptions(writer, router)
 	if err != nil {
 		return badInput(err)
 	}

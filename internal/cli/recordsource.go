@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -32,16 +33,25 @@ func (f recordFlags) writer(p *project) (*snapshot.Writer, *traffic.Router, erro
 	if service == "" {
 		service = strings.TrimSuffix(filepath.Base(p.Snapshot), ".rpk")
 	}
-	w, err := snapshot.NewWriter(p.Snapshot, redactor, snapshot.Options{Service: service, Router: router, Replace: f.replace, FlushAfter: f.flush})
+	opts := snapshot.Options{Service: service, Router: router, Replace: f.replace, FlushAfter: f.flush}
+	if f.resume {
+		w, err := snapshot.Resume(p.Snapshot, redactor, opts)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return w, router, err
+		}
+	}
+	w, err := snapshot.NewWriter(p.Snapshot, redactor, opts)
 	if errors.Is(err, snapshot.ErrUnfinished) {
 		err = fmt.Errorf("%w\nhint: reprise snapshot recover %s", err, p.Snapshot)
 	}
 	return w, router, err
 }
 
-// recorderOptions are the bounds of a recording.
-func (f recordFlags) recorderOptions(router *traffic.Router) (capture.Options, error) {
+// recorderOptions are the bounds of a recording, which goes on with the numbers
+// of what the writer has.
+func (f recordFlags) recorderOptions(w *snapshot.Writer, router *traffic.Router) (capture.Options, error) {
 	opts := capture.Options{BodyLimit: f.bodyLimit, Lossless: f.lossless, Sampling: f.sampling, Budget: f.budget}
+	opts.Inbound, opts.Outbound = w.Last()
 	opts.Sampling.Router = router
 	opts.Sampling.Endpoints = map[string]float64{}
 	for _, pair := range f.rates {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -33,7 +34,25 @@ func Resume(path string, redactor Redactor, opts Options) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resume snapshot: %w", err)
 	}
+	w.resumed = true
 	return w, nil
+}
+
+// Last returns the highest numbers in the ids of what has been written so far,
+// as recorders number them ("in-000007", "out-000012"); 0 where there is none.
+func (w *Writer) Last() (inbound, outbound int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.pack.ids.ends {
+		id := w.pack.ids.at(i)
+		for prefix, last := range map[string]*int{"in-": &inbound, "out-": &outbound} {
+			digits, ok := strings.CutPrefix(id, prefix)
+			if n, err := strconv.Atoi(digits); ok && err == nil {
+				*last = max(*last, n)
+			}
+		}
+	}
+	return inbound, outbound
 }
 
 // recovered stands for the redactor of a recording to which nothing is added.

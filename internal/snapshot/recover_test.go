@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -133,6 +134,12 @@ func TestResume(t *testing.T) {
 	if w, err = Resume(path, plain{}, Options{}); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.Abort(); err != nil { // the second recorder failed
+		t.Fatal(err)
+	}
+	if w, err = Resume(path, plain{}, Options{}); err != nil {
+		t.Fatalf("what was there before is lost: %v", err)
+	}
 	if err := w.Add(small(3)); err == nil {
 		t.Error("an id from before was taken again")
 	}
@@ -147,6 +154,31 @@ func TestResume(t *testing.T) {
 	}
 	if n := count(t, path); n != 20 || m.Completeness.Seen != 21 || m.Completeness.Dropped != 1 || m.Redactions[0].Count != 20 {
 		t.Errorf("%d exchanges, manifest %+v", n, m)
+	}
+}
+
+func TestLast(t *testing.T) {
+	w, err := NewWriter(filepath.Join(t.TempDir(), "s.rpk"), plain{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"in-000002", "out-000012", "in-000010", "out-000003", "mine-000099", "in-x"} {
+		x := small(1)
+		if x.ID = id; strings.HasPrefix(id, "in-") {
+			x.Direction, x.Lane = traffic.Inbound, traffic.Lane(id)
+		}
+		if err := w.Add(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if in, out := w.Last(); in != 10 || out != 12 {
+		t.Errorf("the last numbers are %d and %d, want 10 and 12", in, out)
+	}
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -41,6 +41,7 @@ type Writer struct {
 	target   string
 	partial  string
 
+	resumed    bool // there was something before
 	mu         sync.Mutex
 	closed     bool
 	file       packFile
@@ -375,7 +376,8 @@ func (w *Writer) manifest() Manifest {
 	return m
 }
 
-// Abort throws the recording away. It does nothing after Close.
+// Abort throws the recording away; one that was resumed stays cut off, so that
+// what was there before is not lost. It does nothing after Close.
 func (w *Writer) Abort() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -384,5 +386,9 @@ func (w *Writer) Abort() error {
 	}
 	w.closed = true
 	w.stopTimer()
-	return errors.Join(w.file.Close(), os.Remove(w.partial))
+	err := w.file.Close()
+	if !w.resumed {
+		err = errors.Join(err, os.Remove(w.partial))
+	}
+	return err
 }
