@@ -53,21 +53,38 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 	if o.entry == none {
 		return m.makeUp(w, rec, o, began)
 	}
-	recorded := m.index.entries[o.entry].x
+	recorded, ok := m.answers.Get().(*answer)
+	if !ok {
+		recorded = &answer{}
+	}
+	defer m.answers.Put(recorded) // the journal reads its own when it is asked for
+	said := m.index.store.read(m.index.entries[o.entry].said)
+	said.answer(recorded)
+	var took times
 	scale := m.scale(rec.x.Match.Pass)
-	if recorded.Response == nil {
-		if recorded.Failure == traffic.FailureTimeout { // cut short, it still breaks off
-			m.waiter.Until(w.context(), began.Add(patience(recorded.Duration)))
+	if recorded.none || scale > 0 {
+		took = m.index.times(o.entry)
+	}
+	if recorded.none {
+		if recorded.failure == traffic.FailureTimeout { // cut short, it still breaks off
+			m.waiter.Until(w.context(), began.Add(patience(took.last)))
 		} else {
-			m.wait(w.context(), began, scale, recorded.Duration)
+			m.wait(w.context(), began, scale, took.last)
 		}
-		rec.finish(nil, recorded.Failure, 0, time.Since(began))
+		rec.finish(nil, recorded.failure, 0, time.Since(began))
 		w.abort()
 		return errAborted
 	}
-	response := fit(recorded, &rec.x.Request)
-	first, err := m.pace(w, rec, response, recorded, scale, began)
-	rec.finish(response, failureOf(err), first, time.Since(began))
+	response := &recorded.Response
+	if response.Body.Coding != "" {
+		response = fit(response, m.index.request(o.entry), &rec.x.Request)
+	}
+	first, err := m.pace(w, rec, response, took, scale, began)
+	if response == &recorded.Response {
+		rec.replayed(failureOf(err), first, time.Since(began))
+	} else {
+		rec.finish(response, failureOf(err), first, time.Since(began))
+	}
 	return err
 }
 
@@ -143,15 +160,15 @@ func (m *Mock) wait(ctx context.Context, began time.Time, scale float64, recorde
 // byte is due, the body when its last one is. Differences below a millisecond
 // are not worth two packets: both are waited for before the head. It returns
 // when the head went out.
-func (m *Mock) pace(w responder, rec *record, response *traffic.Response, recorded *traffic.Exchange, scale float64, began time.Time) (first time.Duration, err error) {
+func (m *Mock) pace(w responder, rec *record, response *traffic.Response, took times, scale float64, began time.Time) (first time.Duration, err error) {
 	if scale == 0 {
 		first = time.Since(began)
 		return first, send(w, &rec.x.Request, response)
 	}
-	split := time.Duration(scale*float64(recorded.Duration-recorded.FirstByte)) >= time.Millisecond
-	due := recorded.FirstByte
+	split := time.Duration(scale*float64(took.last-took.first)) >= time.Millisecond
+	due := took.first
 	if !split {
-		due = max(due, recorded.Duration)
+		due = max(due, took.last)
 	}
 	if err := m.wait(w.context(), began, scale, due); err != nil {
 		return 0, err
@@ -170,7 +187,7 @@ func (m *Mock) pace(w responder, rec *record, response *traffic.Response, record
 		}
 		// The recording does not say when each piece came: they are spread
 		// evenly, the last one at the end.
-		due := recorded.FirstByte + (recorded.Duration-recorded.FirstByte)*time.Duration(i+1)/time.Duration(len(pieces))
+		due := took.first + (took.last-took.first)*time.Duration(i+1)/time.Duration(len(pieces))
 		if err := m.wait(w.context(), began, scale, due); err != nil {
 			return first, err
 		}
@@ -203,11 +220,10 @@ func failureOf(err error) traffic.Failure {
 	return traffic.FailureNone
 }
 
-// fit returns the recorded response as this caller can read it: as it is,
-// unless the caller accepts no coded content and the recorded one did.
-func fit(recorded *traffic.Exchange, live *traffic.Request) *traffic.Response {
-	response := recorded.Response
-	if response.Body.Coding == "" || accepts(live.Header, recorded.Request.Header, response.Body.Coding) {
+// fit returns a recorded response with a coded body as this caller can read it:
+// as it is, unless the caller accepts no coded content and the recorded one did.
+func fit(response *traffic.Response, recorded, live *traffic.Request) *traffic.Response {
+	if accepts(live.Header, recorded.Header, response.Body.Coding) {
 		return response
 	}
 	plain, err := response.Body.Decoded()

@@ -117,13 +117,13 @@ func (m *Mock) values(name traffic.Lane) map[string]struct{} {
 		}
 	}
 	var f form
-	if x := m.index.inbound[name]; x != nil {
-		f = m.index.canon.form(f, "", &x.Request)
+	if req, ok := m.index.inboundOf(name); ok {
+		f = m.index.canon.form(f, "", &req)
 		add(f)
 	}
 	if l := m.index.lanes[name]; l != nil {
 		for i := l.from; i < min(l.to, l.from+maxTraced); i++ {
-			f = m.index.form(f, m.index.entries[i].x)
+			f = m.index.form(f, m.index.request(int32(i)))
 			add(f)
 		}
 	}

@@ -24,7 +24,7 @@ func catalogue(n, lanes int) []*traffic.Exchange {
 		}
 		recorded[i] = &traffic.Exchange{
 			ID: "out-" + strconv.Itoa(i), Direction: traffic.Outbound, Lane: lane, Start: time.Unix(int64(i), 0),
-			Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "dep:8080", Target: "/items/" + strconv.Itoa(i) + "?view=full"},
+			Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "dep:8080", Target: fmt.Sprintf("/items/%06d?view=full", i)},
 			Response: &traffic.Response{Status: 200, Header: header, Body: traffic.Body{Raw: body, Size: int64(len(body))}},
 		}
 	}

@@ -100,8 +100,8 @@ func TestAccountDoesNotDependOnOrder(t *testing.T) {
 				defer m.Leave(1, proofLane(i))
 				for _, req := range calls {
 					_, o := m.decide(req, arrival{connection: fmt.Sprint(i), start: time.Now()})
-					if o.entry != none && !strings.HasPrefix(req.Target, "/shared") && m.index.entries[o.entry].lane.name != proofLane(i) {
-						t.Errorf("lane %d got an answer of lane %s (%s)", i, m.index.entries[o.entry].lane.name, o.tier)
+					if o.entry != none && !strings.HasPrefix(req.Target, "/shared") && m.index.laneName(o.entry) != proofLane(i) {
+						t.Errorf("lane %d got an answer of lane %s (%s)", i, m.index.laneName(o.entry), o.tier)
 					}
 				}
 			})

@@ -55,7 +55,7 @@ const maxResource = 16
 // each longer beginning of its path. The procedures of one gRPC service are
 // about the same thing.
 func (ix *index) resources(dst []uint64, i int32) []uint64 {
-	req := &ix.entries[i].x.Request
+	req := ix.request(i)
 	var h maphash.Hash
 	h.SetSeed(ix.seed)
 	h.WriteString(normalAuthority(req.Scheme, req.Authority))
@@ -108,16 +108,17 @@ func (ix *index) epochsOf(l *laneRange) *epochs {
 // again reports whether an entry is one of several that are alike in its lane.
 func (ix *index) again(i int32) bool {
 	e := &ix.entries[i]
-	if ix.exact.next[i] != none || ix.exact.first(laneKey(e.sig, e.lane)) != i {
+	lane := ix.ranges[e.lane]
+	if ix.exact.next[i] != none || ix.exact.first(laneKey(e.sig, lane)) != i {
 		return true
 	}
-	return e.class != 0 && (ix.classed.next[i] != none || ix.classed.first(laneKey(e.class, e.lane)) != i)
+	return e.class != 0 && (ix.classed.next[i] != none || ix.classed.first(laneKey(e.class, lane)) != i)
 }
 
 func (ix *index) reads(i int32) bool {
-	c := call{req: &ix.entries[i].x.Request}
+	c := call{req: ix.request(i)}
 	if c.req.Method == "POST" { // only then what it says matters
-		c.form = ix.form(nil, ix.entries[i].x)
+		c.form = ix.form(nil, c.req)
 	}
 	return c.reads()
 }
@@ -227,8 +228,8 @@ func (ls *laneState) outOfTurn(i, now int32) string {
 
 // called names a recorded call in a sentence.
 func (ls *laneState) called(i int32) string {
-	x := ls.epochs.ix.entries[i].x
-	return fmt.Sprintf("%s %s (%s)", x.Request.Method, x.Request.URL(), x.ID)
+	req := ls.epochs.ix.request(i)
+	return fmt.Sprintf("%s %s (%s)", req.Method, req.URL(), ls.epochs.ix.id(i))
 }
 
 // uses notes that an entry was used; what a write touches is in a new

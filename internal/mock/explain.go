@@ -77,7 +77,7 @@ func (m *Mock) ExplainCall(x *traffic.Exchange) Explanation {
 		e.Looked = append(e.Looked, m.guessed(c, x.Lane))
 	}
 	if i := answered; i != none {
-		e.Differences = compareLeaves(leavesOf(m.index.form(nil, m.index.entries[i].x)), leavesOf(c.form)).Differences
+		e.Differences = compareLeaves(leavesOf(m.index.form(nil, m.index.request(i))), leavesOf(c.form)).Differences
 	}
 	if e.Match.Tier == traffic.TierMiss {
 		if e.Match.Nearest == nil {
@@ -197,13 +197,13 @@ func (m *Mock) find(id string, lane traffic.Lane) int32 {
 	}
 	if l, ok := m.index.lanes[lane]; ok {
 		for i := l.from; i < l.to; i++ {
-			if m.index.entries[i].x.ID == id {
+			if m.index.id(int32(i)) == id {
 				return int32(i)
 			}
 		}
 	}
 	for i := range m.index.entries {
-		if m.index.entries[i].x.ID == id {
+		if m.index.id(int32(i)) == id {
 			return int32(i)
 		}
 	}
@@ -218,7 +218,7 @@ func (m *Mock) ruleFor(x *traffic.Exchange, nearest []traffic.Near) string {
 	r.Reply = RuleAnswer{Status: 200, Body: "{}", Header: map[string]string{"Content-Type": "application/json"}}
 	if len(nearest) > 0 {
 		if i := m.find(nearest[0].Record, x.Lane); i != none {
-			if answer := m.index.entries[i].x.Response; answer != nil && answer.Status >= 200 && answer.Status < 600 {
+			if answer := m.index.response(i); answer != nil && answer.Status >= 200 && answer.Status < 600 {
 				plain, err := answer.Body.Decoded()
 				if err == nil && len(plain) <= maxText && !strings.Contains(string(plain), "{{") {
 					r.Reply = RuleAnswer{Status: answer.Status, Body: string(plain), Header: map[string]string{}}

@@ -88,7 +88,7 @@ func (m *Mock) guess(ls *laneState, c *call) guess {
 	var all []scored
 	var f form
 	for _, i := range candidates {
-		f = m.index.form(f, m.index.entries[i].x)
+		f = m.index.form(f, m.index.request(i))
 		if near := compareLeaves(leavesOf(f), live); samePath(near) {
 			all = append(all, scored{i, near.Score})
 		}
@@ -97,7 +97,7 @@ func (m *Mock) guess(ls *laneState, c *call) guess {
 		return g
 	}
 	rank := func(i int32) int {
-		if m.index.entries[i].lane == ls.laneRange {
+		if m.index.laneName(i) == ls.name {
 			return 0
 		}
 		return 1

@@ -56,7 +56,7 @@ func (ix *index) fill(g *group, key uint64) {
 	}
 	var f form
 	for i := first; i != none; i = ix.classed.next[i] {
-		f = ix.form(f, ix.entries[i].x)
+		f = ix.form(f, ix.request(i))
 		var free []int
 		for at, t := range f {
 			if t.kind.leaf() && classOf(t) != "" && (size > maxTraced || !ix.passedOn(i, t.text)) {
@@ -94,21 +94,21 @@ func (m *mask) value(then func(string) string) func(int, token) string {
 // outside: from the inbound request of the lane, or from an earlier answer in
 // the lane or in the boot lane.
 func (ix *index) passedOn(i int32, value string) bool {
-	e := &ix.entries[i]
-	if x := ix.inbound[e.lane.name]; x != nil && requestHolds(&x.Request, value) {
+	lane := ix.ranges[ix.entries[i].lane]
+	if req, ok := ix.inboundOf(lane.name); ok && requestHolds(&req, value) {
 		return true
 	}
-	for j := int(i) - 1; j >= e.lane.from && int(i)-j <= maxEarlier; j-- {
-		if responseHolds(ix.entries[j].x.Response, value) {
+	for j := int(i) - 1; j >= lane.from && int(i)-j <= maxEarlier; j-- {
+		if responseHolds(ix.response(int32(j)), value) {
 			return true
 		}
 	}
 	boot := ix.lanes[traffic.LaneBoot]
-	if boot == e.lane {
+	if boot == lane {
 		return false
 	}
 	for j := boot.from; j < boot.to && j-boot.from < maxEarlier; j++ {
-		if responseHolds(ix.entries[j].x.Response, value) {
+		if responseHolds(ix.response(int32(j)), value) {
 			return true
 		}
 	}

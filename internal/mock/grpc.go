@@ -141,21 +141,21 @@ func (h *http2Call) converse(rec *record, o outcome, in *inflow, began time.Time
 	if o.entry == none {
 		return h.mock.respond(h, rec, o, began)
 	}
-	recorded := h.mock.index.entries[o.entry].x
-	if recorded.Response == nil {
+	recorded := h.mock.index.response(o.entry)
+	if recorded == nil {
 		return h.mock.respond(h, rec, o, began)
 	}
-	asked, _ := splitGRPC(recorded.Request.Body.Raw)
-	play := &script{client: len(asked), pieces: piecesOf(recorded.Response)}
-	if len(recorded.Response.Body.Raw) == 0 {
+	asked, _ := splitGRPC(h.mock.index.request(o.entry).Body.Raw)
+	play := &script{client: len(asked), pieces: piecesOf(recorded)}
+	if len(recorded.Body.Raw) == 0 {
 		play.pieces = nil
 	}
 	defer func() {
 		data, _, _ := in.so()
 		rec.heard(data)
-		rec.finish(recorded.Response, failureOf(err), time.Since(began), time.Since(began))
+		rec.finish(recorded, failureOf(err), time.Since(began), time.Since(began))
 	}()
-	if err := h.begin(&rec.x.Request, recorded.Response); err != nil {
+	if err := h.begin(&rec.x.Request, recorded); err != nil {
 		return err
 	}
 	if err := h.flush(); err != nil {
@@ -175,7 +175,7 @@ func (h *http2Call) converse(rec *record, o outcome, in *inflow, began time.Time
 			return err
 		}
 		if ended || play.sent == len(play.pieces) && len(said) >= play.client {
-			return h.conclude(recorded, began)
+			return h.conclude(recorded, h.mock.index.times(o.entry), began)
 		}
 		if waits, err = in.wait(h.r.Context()); err != nil {
 			return err
@@ -186,11 +186,11 @@ func (h *http2Call) converse(rec *record, o outcome, in *inflow, began time.Time
 // conclude ends a conversation as it ended when it was recorded. Where it broke
 // off, it was the client, as a rule, that had heard enough: it gets the time to
 // say so again.
-func (h *http2Call) conclude(recorded *traffic.Exchange, began time.Time) error {
-	if !brokeOff(recorded.Response) {
-		return h.end(recorded.Response)
+func (h *http2Call) conclude(recorded *traffic.Response, took times, began time.Time) error {
+	if !brokeOff(recorded) {
+		return h.end(recorded)
 	}
-	h.mock.waiter.Until(h.r.Context(), began.Add(patience(recorded.Duration)))
+	h.mock.waiter.Until(h.r.Context(), began.Add(patience(took.last)))
 	return errAborted
 }
 

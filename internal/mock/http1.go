@@ -100,9 +100,8 @@ func (h *http1) next() after {
 	}
 	rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
 	if o.entry != none && upgrades(req) {
-		recorded := h.mock.index.entries[o.entry].x
-		if recorded.Response != nil && recorded.Response.Status == http.StatusSwitchingProtocols {
-			h.upgrade(rec, recorded, began)
+		if recorded := h.mock.index.response(o.entry); recorded != nil && recorded.Status == http.StatusSwitchingProtocols {
+			h.upgrade(rec, h.mock.index.request(o.entry), recorded, began)
 			return ended
 		}
 	}

@@ -20,9 +20,11 @@ type index struct {
 	canon   *canonicalizer
 	deps    *dependencies
 	entries []entry // those of a lane together, by time
+	store   store   // what the entries and inbound calls say
+	ranges  []*laneRange
 	lanes   map[traffic.Lane]*laneRange
-	inbound map[traffic.Lane]*traffic.Exchange
-	numbers map[uint64]traffic.Lane // by traffic.LaneNumber
+	inbound map[traffic.Lane]address // requests
+	numbers map[uint64]traffic.Lane  // by traffic.LaneNumber
 
 	exact   chains // by form and lane
 	classed chains // by classed form and lane
@@ -41,18 +43,21 @@ type index struct {
 	groups   map[uint64]*group
 }
 
-// entry is one recorded outbound call.
+// entry is one recorded outbound call. It holds no pointers: there may be a
+// million.
 type entry struct {
-	x      *traffic.Exchange
-	lane   *laneRange
-	sig    uint64 // hash of the form
-	class  uint64 // hash with volatile values replaced by their class; 0 when there are none
-	answer uint64 // hash of the answer, to tell whether two calls got the same one
+	sig    uint64  // hash of the form
+	class  uint64  // hash with volatile values replaced by their class; 0 when there are none
+	answer uint64  // hash of the answer, to tell whether two calls got the same one
+	call   address // its id, times and request
+	said   address // the answer
+	lane   int32   // its place in index.ranges
 }
 
 // laneRange is where the entries of a lane lie.
 type laneRange struct {
 	name     traffic.Lane
+	number   int32 // its place in index.ranges
 	salt     uint64
 	from, to int
 	epochs   *epochs // nil where the order of calls tells nothing
@@ -63,28 +68,24 @@ func (l *laneRange) len() int { return l.to - l.from }
 // chains maps a key to entries in recorded order: a linked list in two flat
 // structures, which a million entries fill without an allocation each.
 type chains struct {
-	head map[uint64]int32
+	head table   // the first entry
 	next []int32 // index of the next entry with the same key, or none
 }
 
 const none = -1
 
-func newChains(n int) chains { return chains{make(map[uint64]int32, n), make([]int32, n)} }
+func newChains(n int) chains { return chains{newTable(n), make([]int32, n)} }
 
 // push puts entry i before all entries of the same key.
 func (c *chains) push(key uint64, i int32) {
-	if h, ok := c.head[key]; ok {
-		c.next[i] = h
-	} else {
-		c.next[i] = none
-	}
-	c.head[key] = i
+	c.next[i] = c.first(key)
+	c.head.set(key, uint64(i))
 }
 
 // first returns the first entry of a key, or none.
 func (c *chains) first(key uint64) int32 {
-	if i, ok := c.head[key]; ok {
-		return i
+	if i, ok := c.head.get(key); ok {
+		return int32(i)
 	}
 	return none
 }
@@ -97,15 +98,17 @@ func laneSalt(l traffic.Lane) uint64 { return traffic.LaneNumber(l)*0x9e3779b97f
 func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Files) *index {
 	ix := &index{
 		seed: maphash.MakeSeed(), canon: newCanonicalizer(o.Headers, files), deps: newDependencies(),
-		lanes: map[traffic.Lane]*laneRange{}, inbound: map[traffic.Lane]*traffic.Exchange{},
+		lanes: map[traffic.Lane]*laneRange{}, inbound: map[traffic.Lane]address{},
 		numbers: map[uint64]traffic.Lane{}, groups: map[uint64]*group{}, ambiguous: map[uint64]struct{}{},
 	}
+	ix.store.seed = ix.seed
+	calls := make([]*traffic.Exchange, 0, len(recorded))
 	for _, x := range recorded {
 		if x == nil {
 			continue
 		}
 		if x.Direction == traffic.Inbound {
-			ix.inbound[traffic.Lane(x.ID)] = x
+			ix.inbound[traffic.Lane(x.ID)] = ix.store.add(appendRequest(nil, &x.Request))
 			ix.numbers[traffic.LaneNumber(traffic.Lane(x.ID))] = traffic.Lane(x.ID)
 			continue
 		}
@@ -114,27 +117,29 @@ func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Fil
 			ix.unanswered++
 			continue
 		}
-		ix.entries = append(ix.entries, entry{x: x})
+		calls = append(calls, x)
 	}
-	ix.order(o.OneLane)
-	ix.hashAll()
+	calls = ix.order(calls, o.OneLane)
+	ix.hashAll(calls)
+	ix.keep(calls)
 	n := len(ix.entries)
 	ix.exact, ix.any = newChains(n), newChains(n)
-	ix.classed, ix.opening = chains{map[uint64]int32{}, make([]int32, n)}, chains{map[uint64]int32{}, make([]int32, n)}
+	ix.classed, ix.opening = chains{next: make([]int32, n)}, chains{next: make([]int32, n)}
 	ix.openings = map[uint64]struct{}{}
 	for i := n - 1; i >= 0; i-- {
 		e := &ix.entries[i]
-		ix.exact.push(laneKey(e.sig, e.lane), int32(i))
+		lane := ix.ranges[e.lane]
+		ix.exact.push(laneKey(e.sig, lane), int32(i))
 		if j := ix.any.first(e.sig); j != none && ix.entries[j].answer != e.answer {
 			ix.ambiguous[e.sig] = struct{}{}
 		}
 		ix.any.push(e.sig, int32(i))
 		if e.class != 0 {
-			ix.classed.push(laneKey(e.class, e.lane), int32(i))
+			ix.classed.push(laneKey(e.class, lane), int32(i))
 		}
-		if opening := ix.openingOf(e.x); opening != 0 {
+		if opening := ix.openingOf(calls[i]); opening != 0 {
 			ix.openings[opening] = struct{}{}
-			ix.opening.push(laneKey(opening, e.lane), int32(i))
+			ix.opening.push(laneKey(opening, lane), int32(i))
 		}
 	}
 	for _, l := range ix.lanes {
@@ -143,53 +148,48 @@ func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Fil
 	return ix
 }
 
-// order sorts the entries by lane and time, and makes the lanes.
-func (ix *index) order(oneLane bool) {
-	// Small keys are sorted in place of the entries, and lanes by number.
+// order sorts calls by lane and time, and makes their entries and the lanes.
+func (ix *index) order(calls []*traffic.Exchange, oneLane bool) []*traffic.Exchange {
+	// Small keys are sorted in place of the calls, and lanes by number.
 	type key struct {
 		lane int32
 		at   int32
 		time int64
 	}
-	keys := make([]key, len(ix.entries))
-	numbers := map[traffic.Lane]int32{}
-	for i := range ix.entries {
-		x := ix.entries[i].x
+	keys := make([]key, len(calls))
+	for i, x := range calls {
 		name := x.Lane
 		if oneLane || name == "" {
 			name = traffic.LaneBackground
 		}
-		n, ok := numbers[name]
-		if !ok {
-			n = int32(len(numbers))
-			numbers[name] = n
-			ix.lane(name)
-		}
-		ix.entries[i].lane = ix.lanes[name]
-		keys[i] = key{n, int32(i), x.Start.UnixNano()}
+		keys[i] = key{ix.lane(name).number, int32(i), x.Start.UnixNano()}
 	}
 	slices.SortFunc(keys, func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.lane, b.lane), cmp.Compare(a.time, b.time), cmp.Compare(a.at, b.at))
 	})
-	sorted := make([]entry, len(keys))
+	sorted := make([]*traffic.Exchange, len(keys))
+	ix.entries = make([]entry, len(keys))
+	preferHugePages(ix.entries)
 	for i, k := range keys {
-		sorted[i] = ix.entries[k.at]
-		l := sorted[i].lane
+		sorted[i] = calls[k.at]
+		ix.entries[i].lane = k.lane
+		l := ix.ranges[k.lane]
 		if l.len() == 0 {
 			l.from = i
 		}
 		l.to = i + 1
 	}
-	ix.entries = sorted
 	ix.lane(traffic.LaneBoot)
 	ix.lane(traffic.LaneBackground)
+	return sorted
 }
 
 // lane returns the range of a lane, making an empty one. Only for building.
 func (ix *index) lane(name traffic.Lane) *laneRange {
 	l, ok := ix.lanes[name]
 	if !ok {
-		l = &laneRange{name: name, salt: laneSalt(name)}
+		l = &laneRange{name: name, number: int32(len(ix.ranges)), salt: laneSalt(name)}
+		ix.ranges = append(ix.ranges, l)
 		ix.lanes[name] = l
 		ix.numbers[traffic.LaneNumber(name)] = name
 	}
@@ -197,7 +197,7 @@ func (ix *index) lane(name traffic.Lane) *laneRange {
 }
 
 // hashAll computes the hashes of all entries on all cores.
-func (ix *index) hashAll() {
+func (ix *index) hashAll(calls []*traffic.Exchange) {
 	workers := runtime.GOMAXPROCS(0)
 	var wg sync.WaitGroup
 	chunk := (len(ix.entries) + workers - 1) / workers
@@ -206,34 +206,34 @@ func (ix *index) hashAll() {
 		wg.Go(func() {
 			var f form
 			for i := range part {
-				f = ix.hashEntry(&part[i], f)
+				f = ix.hashEntry(&part[i], calls[from+i], f)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-func (ix *index) hashEntry(e *entry, scratch form) form {
-	f := ix.form(scratch, e.x)
+func (ix *index) hashEntry(e *entry, x *traffic.Exchange, scratch form) form {
+	f := ix.form(scratch, &x.Request)
 	e.sig = f.hash(ix.seed, nil)
 	if f.volatile() {
 		e.class = f.hash(ix.seed, classed)
 	}
 	var h maphash.Hash
 	h.SetSeed(ix.seed)
-	if r := e.x.Response; r != nil {
+	if r := x.Response; r != nil {
 		h.Write([]byte{byte(r.Status >> 8), byte(r.Status)})
 		h.Write(r.Body.Raw)
 	} else {
-		h.WriteString(string(e.x.Failure))
+		h.WriteString(string(x.Failure))
 	}
 	e.answer = h.Sum64()
 	return f
 }
 
-// form returns the canonical form of a recorded exchange.
-func (ix *index) form(scratch form, x *traffic.Exchange) form {
-	return ix.canon.form(scratch, normalAuthority(x.Request.Scheme, x.Request.Authority), &x.Request)
+// form returns the canonical form of a recorded request.
+func (ix *index) form(scratch form, req *traffic.Request) form {
+	return ix.canon.form(scratch, normalAuthority(req.Scheme, req.Authority), req)
 }
 
 // volatile reports whether any leaf is of a volatile class.
@@ -262,5 +262,5 @@ func (ix *index) openingOf(x *traffic.Exchange) uint64 {
 	}
 	req := x.Request
 	req.Body.Raw = first.frame
-	return ix.canon.form(nil, normalAuthority(req.Scheme, req.Authority), &req).hash(ix.seed, classed)
+	return ix.form(nil, &req).hash(ix.seed, classed)
 }

@@ -13,6 +13,7 @@ type record struct {
 	mu      sync.Mutex
 	x       *traffic.Exchange
 	entry   int32
+	replays bool  // the response is that of the entry, which is read when somebody asks
 	call    *call // kept for misses, until they are explained
 	nearest bool  // the nearest recorded calls have been looked for
 }
@@ -43,10 +44,6 @@ func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 		Direction: traffic.Outbound, Lane: lane, Start: a.start, Request: *c.req,
 		Origin: traffic.Origin{Source: "mock", Connection: a.connection, Certainty: by},
 		Match:  &traffic.Match{Tier: o.tier, Pass: p.number, Reason: o.reason},
-	}
-	if o.entry != none {
-		x.Recorded = m.index.entries[o.entry].x.ID
-		x.Match.Record = x.Recorded
 	}
 	r := &record{x: x, entry: o.entry}
 	if o.tier == traffic.TierMiss {
@@ -92,6 +89,14 @@ func (r *record) heard(raw []byte) {
 	r.x.Request.Body = traffic.NewBody(raw, r.x.Request.Header)
 }
 
+// replayed completes a journalled call that was answered as recorded.
+func (r *record) replayed(failure traffic.Failure, firstByte, duration time.Duration) {
+	r.finish(nil, failure, firstByte, duration)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replays = true
+}
+
 // finish completes a journalled call with what was sent.
 func (r *record) finish(response *traffic.Response, failure traffic.Failure, firstByte, duration time.Duration) {
 	r.mu.Lock()
@@ -132,5 +137,12 @@ func (m *Mock) snapshot(r *record) *traffic.Exchange {
 	defer r.mu.Unlock()
 	x, match := *r.x, *r.x.Match
 	x.Match = &match
+	if r.entry != none {
+		x.Recorded = m.index.id(r.entry)
+		match.Record = x.Recorded
+	}
+	if r.replays {
+		x.Response = m.index.response(r.entry)
+	}
 	return &x
 }

@@ -158,7 +158,7 @@ func (ix *index) inGroup(ls *laneState, c *call, take func(*laneState, *chains, 
 	case f.entry != none:
 		// Through its own chain, so that a loan is noted as one.
 		e := &ix.entries[f.entry]
-		f.key, f.chain = laneKey(e.sig, e.lane), &ix.exact
+		f.key, f.chain = laneKey(e.sig, ix.ranges[e.lane]), &ix.exact
 		f.taken = take(ls, f.chain, f.key)
 	case known || g.lone:
 		f = found{traffic.TierClassed, taken{entry: none}, key, &ix.classed}
@@ -193,7 +193,7 @@ func (ls *laneState) candidate(entries []int32) int32 {
 // learn pairs the volatile values of a call with those of the recorded one
 // that answers it, so that the next call that carries them is bound by them.
 func (ix *index) learn(ls *laneState, i int32, c *call) {
-	recorded := ix.form(nil, ix.entries[i].x)
+	recorded := ix.form(nil, ix.request(i))
 	for at, t := range c.form {
 		if at < len(recorded) && t.kind.leaf() && t.text != recorded[at].text && len(t.text) >= minVolatile {
 			ls.learn(recorded[at].text, t.text)
@@ -234,7 +234,7 @@ func (m *Mock) elsewhere(ls *laneState, c *call) outcome {
 		o.unknown = true
 		return o
 	}
-	name := ix.entries[i].lane.name
+	name := ix.laneName(i)
 	_, ambiguous := ix.ambiguous[c.sig]
 	switch {
 	case !c.reads():

@@ -37,7 +37,7 @@ func (m *Mock) buildNear() {
 	n.byRoute, n.byDep, n.byPath = map[string][]int32{}, map[string][]int32{}, map[string][]int32{}
 	n.known = map[uint64][]traffic.Near{}
 	for i := range m.index.entries {
-		req := &m.index.entries[i].x.Request
+		req := m.index.request(int32(i))
 		dep, endpoint := normalAuthority(req.Scheme, req.Authority), m.opts.Routes.Endpoint(req)
 		for _, list := range []struct {
 			of  map[string][]int32
@@ -102,10 +102,9 @@ func (m *Mock) nearest(c *call, lane traffic.Lane) []traffic.Near {
 	live := leavesOf(c.form)
 	var found []traffic.Near
 	for _, i := range m.candidates(c, lane) {
-		e := &m.index.entries[i]
-		near := compareLeaves(leavesOf(m.index.form(nil, e.x)), live)
-		near.Record = e.x.ID
-		if e.lane.name == lane {
+		near := compareLeaves(leavesOf(m.index.form(nil, m.index.request(i))), live)
+		near.Record = m.index.id(i)
+		if m.index.laneName(i) == lane {
 			near.Score = min(1, near.Score+0.001) // of two equals, the one of the same lane
 		}
 		found = append(found, near)
@@ -129,7 +128,7 @@ func (m *Mock) candidates(c *call, lane traffic.Lane) []int32 {
 				if len(out) >= maxCandidates {
 					return out
 				}
-				if (m.index.entries[i].lane.name == lane) == sameLane && !seen[i] {
+				if (m.index.laneName(i) == lane) == sameLane && !seen[i] {
 					seen[i] = true
 					out = append(out, i)
 				}

@@ -27,13 +27,14 @@ type Mock struct {
 	laneValues sync.Map // traffic.Lane -> map[string]struct{}
 
 	connections atomic.Uint64
+	answers     sync.Pool // of *answer, to be used again
 	near        nearIndex
 	evidence    evidence
 }
 
 // New makes a mock that answers as the outbound exchanges of recorded were
 // answered. Inbound ones are not served; they tell which values a lane owns.
-// The mock keeps the exchanges and never changes them. ca signs the
+// The mock keeps a copy of what it needs of them. ca signs the
 // certificates that it presents.
 func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*Mock, error) {
 	if err := opts.Validate(); err != nil {
@@ -105,10 +106,10 @@ func (m *Mock) Close() error { return m.waiter.Close() }
 // Ambiguity returns the share of recorded signatures that got different
 // answers, where only the order can tell which one is meant.
 func (m *Mock) Ambiguity() float64 {
-	if len(m.index.any.head) == 0 {
+	if m.index.any.head.n == 0 {
 		return 0
 	}
-	return float64(len(m.index.ambiguous)) / float64(len(m.index.any.head))
+	return float64(len(m.index.ambiguous)) / float64(m.index.any.head.n)
 }
 
 // maxPasses bounds the passes that marks can create, should a service make up

@@ -114,9 +114,7 @@ func splitFrames(raw []byte) (messages [][]byte, tail []byte) {
 
 // upgrade plays a recorded conversation after a change of protocol. It ends
 // with the connection.
-func (h *http1) upgrade(rec *record, recorded *traffic.Exchange, began time.Time) {
-	response := *recorded.Response
-	response.Header = response.Header.Clone()
+func (h *http1) upgrade(rec *record, recorded *traffic.Request, response *traffic.Response, began time.Time) {
 	if response.Header.Has("Sec-Websocket-Accept") {
 		response.Header.Set("Sec-WebSocket-Accept", wsAccept(rec.x.Request.Header.Get("Sec-Websocket-Key")))
 	}
@@ -131,16 +129,16 @@ func (h *http1) upgrade(rec *record, recorded *traffic.Exchange, began time.Time
 	first := time.Since(began)
 	var heard []byte
 	if err == nil && strings.EqualFold(rec.x.Request.Header.Get("Upgrade"), "websocket") {
-		asked, _ := splitFrames(recorded.Request.Body.Raw)
-		said, tail := splitFrames(recorded.Response.Body.Raw)
+		asked, _ := splitFrames(recorded.Body.Raw)
+		said, tail := splitFrames(response.Body.Raw)
 		heard, err = h.converse(&script{client: len(asked), pieces: said}, tail)
 	} else if err == nil { // another protocol: what its server said, whatever the client says
-		if _, err = h.stream.Write(recorded.Response.Body.Raw); err == nil {
+		if _, err = h.stream.Write(response.Body.Raw); err == nil {
 			_, err = io.Copy(io.Discard, io.LimitReader(h.in, h.mock.opts.MaxBody))
 		}
 	}
 	rec.heard(heard)
-	rec.finish(&response, failureOf(err), first, time.Since(began))
+	rec.finish(response, failureOf(err), first, time.Since(began))
 }
 
 func wsAccept(key string) string {
