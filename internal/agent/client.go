@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -60,6 +61,31 @@ func (c client) do(ctx context.Context, method, path string, body io.Reader) (io
 	return resp.Body, nil
 }
 
+// pauses lie between the attempts at a call that may be repeated.
+var pauses = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second}
+
+// again repeats a call whose connection failed. It is for calls that may reach
+// the agent twice; what the agent itself says is final.
+func again(ctx context.Context, call func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := call()
+		var remote *RemoteError
+		if err == nil || errors.As(err, &remote) || attempt == len(pauses) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pauses[attempt]):
+		}
+	}
+}
+
+// get reads an answer into out; it may ask several times.
+func (c client) get(ctx context.Context, path string, out any) error {
+	return again(ctx, func() error { return c.call(ctx, http.MethodGet, path, nil, out) })
+}
+
 // call sends in as JSON (nothing if nil) and reads the answer into out (which
 // may be nil).
 func (c client) call(ctx context.Context, method, path string, in, out any) error {
@@ -93,7 +119,7 @@ func (c client) Reach(ctx context.Context, addresses ...string) error {
 	if len(addresses) == 0 {
 		return nil
 	}
-	return c.call(ctx, http.MethodPost, "/v1/reach", addresses, nil)
+	return again(ctx, func() error { return c.call(ctx, http.MethodPost, "/v1/reach", addresses, nil) })
 }
 
 // load streams settings and exchanges to the agent.
@@ -133,9 +159,9 @@ func send(s *StreamWriter, recorded iter.Seq2[*traffic.Exchange, error]) error {
 }
 
 // Healthy waits until the agent answers, asking every 50 ms and giving each
-// question 3 s, for 30 s or until ctx ends.
+// question 3 s, for 2 min or until ctx ends.
 func Healthy(ctx context.Context, at Endpoint) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	c := newClient(at)
 	defer c.http.CloseIdleConnections()

@@ -67,7 +67,7 @@ func newControl(role string, opts ServerOptions) *control {
 }
 
 // reachTimeout bounds the wait for addresses that somebody said to be there.
-const reachTimeout = 20 * time.Second
+const reachTimeout = time.Minute
 
 // reach waits until each address takes a TCP connection from where the agent
 // is: what routes there may be behind what the cluster's API says.

@@ -67,7 +67,8 @@ func (m *Mock) Load(settings MockSettings, recorded iter.Seq2[*traffic.Exchange,
 // callTimeout bounds one small call: the pod may be gone.
 const callTimeout = 30 * time.Second
 
-// tell sends a call of a pass that has no answer.
+// tell sends a call of a pass that has no answer. One that changes nothing when
+// it comes twice is repeated where its connection fails.
 func (m *Mock) tell(what string, pass uint32, lane traffic.Lane, body []byte) {
 	ctx, cancel := context.WithTimeout(m.ctx, callTimeout)
 	defer cancel()
@@ -75,12 +76,20 @@ func (m *Mock) tell(what string, pass uint32, lane traffic.Lane, body []byte) {
 	if lane != "" {
 		query.Set("lane", string(lane))
 	}
-	answer, err := m.do(ctx, http.MethodPost, "/v1/"+what+"?"+query.Encode(), bytes.NewReader(body))
-	if err == nil {
-		_, err = io.Copy(io.Discard, answer)
-		answer.Close()
+	send := func() error {
+		answer, err := m.do(ctx, http.MethodPost, "/v1/"+what+"?"+query.Encode(), bytes.NewReader(body))
+		if err == nil {
+			_, err = io.Copy(io.Discard, answer)
+			answer.Close()
+		}
+		return err
 	}
-	m.keep(err)
+	switch what {
+	case "begin", "forget", "faults":
+		m.keep(again(ctx, send))
+	default: // the order of calls from beside the service counts
+		m.keep(send())
+	}
 }
 
 // BeginPass is [mock.Mock.BeginPass].
@@ -115,21 +124,23 @@ func (m *Mock) SetFaults(pass uint32, faults *mock.Faults) {
 
 // Calls is [mock.Mock.Calls]. It returns nil after a failure.
 func (m *Mock) Calls(pass uint32) []*traffic.Exchange {
-	body, err := m.do(m.ctx, http.MethodGet, "/v1/calls?pass="+strconv.FormatUint(uint64(pass), 10), nil)
-	if err != nil {
-		m.keep(err)
-		return nil
-	}
-	defer body.Close()
-	calls, err := NewStreamReader(body).All()
-	m.keep(err)
+	var calls []*traffic.Exchange
+	m.keep(again(m.ctx, func() error {
+		body, err := m.do(m.ctx, http.MethodGet, "/v1/calls?pass="+strconv.FormatUint(uint64(pass), 10), nil)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		calls, err = NewStreamReader(body).All()
+		return err
+	}))
 	return calls
 }
 
 // Account is [mock.Mock.Account]. After a failure its Err says so.
 func (m *Mock) Account(pass uint32) mock.Account {
 	var wire account
-	if err := m.call(m.ctx, http.MethodGet, "/v1/account?pass="+strconv.FormatUint(uint64(pass), 10), nil, &wire); err != nil {
+	if err := m.get(m.ctx, "/v1/account?pass="+strconv.FormatUint(uint64(pass), 10), &wire); err != nil {
 		m.keep(err)
 		return mock.Account{Err: err}
 	}
@@ -140,6 +151,6 @@ func (m *Mock) Account(pass uint32) mock.Account {
 // clients broke off.
 func (m *Mock) Evidence() (Evidence, error) {
 	var e Evidence
-	err := m.call(m.ctx, http.MethodGet, "/v1/evidence?pass=0", nil, &e)
+	err := m.get(m.ctx, "/v1/evidence?pass=0", &e)
 	return e, err
 }

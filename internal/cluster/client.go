@@ -28,7 +28,7 @@ func (c *Cluster) REST() (*rest.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.config == nil {
-		return nil, fmt.Errorf("cluster %s is not ready", c.Name)
+		return nil, fmt.Errorf("cluster %s is not ready", c.Name())
 	}
 	return rest.CopyConfig(c.config), nil
 }
@@ -38,7 +38,7 @@ func (c *Cluster) API() (kubernetes.Interface, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.api == nil {
-		return nil, fmt.Errorf("cluster %s is not ready", c.Name)
+		return nil, fmt.Errorf("cluster %s is not ready", c.Name())
 	}
 	return c.api, nil
 }
@@ -54,7 +54,7 @@ func (c *Cluster) connect(config *rest.Config) error {
 	config.Wrap((&patient{pauses: apiPauses}).around)
 	api, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return fmt.Errorf("make a client for cluster %s: %w", c.Name, err)
+		return fmt.Errorf("make a client for cluster %s: %w", c.Name(), err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,14 +16,13 @@ import (
 // Cluster is a Kubernetes cluster, made here ([Start]) or given ([Use]). Its
 // methods are safe for concurrent use.
 type Cluster struct {
-	// Name of the kind cluster or of the given context.
-	Name string
 	// Owned says that reprise made the cluster and removes it.
 	Owned bool
 	// Kubeconfig is the path of the cluster's kubeconfig file. For an owned
 	// cluster it exists once Ready has returned nil.
 	Kubeconfig string
 
+	name     string // of the context of a given cluster
 	docker   docker
 	nodes    []string // containers of a given cluster's nodes on this machine
 	network  bool     // the creation made Docker's kind network
@@ -49,7 +48,9 @@ func Create(ctx context.Context, opts Options) (*Cluster, error) {
 }
 
 // Start begins to make a kind cluster and returns at once, so that images can
-// be built and loaded meanwhile. The caller must call Delete, whatever happens.
+// be built and loaded meanwhile. A creation that fails is tried once more under a
+// fresh name, with what was loaded before; that takes as long again and is told
+// to Progress. The caller must call Delete, whatever happens.
 // When ctx ends during the creation, the creation is undone.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Name == "" {
@@ -65,14 +66,13 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 		return nil, fmt.Errorf("make the directory for the kubeconfig: %w", err)
 	}
 	c := &Cluster{
-		Name:       opts.Name,
 		Owned:      true,
 		Kubeconfig: kubeconfigPath(opts.KubeconfigDir, opts.Name),
 		docker:     docker{opts.Env},
 		progress:   serialised(opts.Progress),
 	}
 	c.network = !c.docker.hasNetwork(ctx)
-	c.creation = startCreation(ctx, c, opts)
+	startCreation(ctx, c, opts)
 	return c, nil
 }
 
@@ -93,7 +93,7 @@ func Use(ctx context.Context, kubeconfig, contextName string, env []string) (*Cl
 	if err != nil {
 		return nil, fmt.Errorf("read context %q of %s: %w", contextName, kubeconfig, err)
 	}
-	c := &Cluster{Name: contextName, Kubeconfig: kubeconfig, docker: docker{env}, progress: serialised(nil)}
+	c := &Cluster{name: contextName, Kubeconfig: kubeconfig, docker: docker{env}, progress: serialised(nil)}
 	if err := c.connect(config); err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (c *Cluster) Delete(ctx context.Context) error {
 		select {
 		case <-c.creation.done:
 		case <-ctx.Done():
-			err = errors.Join(err, fmt.Errorf("wait for the end of the creation of %s: %w", c.Name, ctx.Err()))
+			err = errors.Join(err, fmt.Errorf("wait for the end of the creation of %s: %w", c.Name(), ctx.Err()))
 		}
 	}
 	err = errors.Join(err, c.docker.remove(ctx, c.node()))
@@ -133,11 +133,20 @@ func (c *Cluster) Delete(ctx context.Context) error {
 	if rmErr := os.Remove(c.Kubeconfig); rmErr != nil && !errors.Is(rmErr, os.ErrNotExist) {
 		err = errors.Join(err, rmErr)
 	}
-	return wrap(err, "remove cluster "+c.Name)
+	return wrap(err, "remove cluster "+c.Name())
 }
 
-// node is the container of the only node.
-func (c *Cluster) node() string { return c.Name + "-control-plane" }
+// Name is that of the kind cluster or of the given context. A kind cluster whose
+// first creation fails gets another one; once Ready has returned it stays.
+func (c *Cluster) Name() string {
+	if c.creation == nil {
+		return c.name
+	}
+	return c.creation.current().name
+}
+
+// node is the container of the only node of an owned cluster.
+func (c *Cluster) node() string { return c.creation.current().node() }
 
 // serialised wraps a progress function so that it is never nil and never
 // called twice at a time.

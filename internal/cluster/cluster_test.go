@@ -278,8 +278,8 @@ func TestLoadDockerImagesFallsBack(t *testing.T) {
 "save "*) echo tar;;
 exec*) cat >/dev/null;;
 esac`)
-	c := &Cluster{Name: "reprise-x", Owned: true, docker: docker{os.Environ()}, creation: &creation{node: make(chan struct{}), done: make(chan struct{})}}
-	close(c.creation.node)
+	c := making("reprise-x")
+	close(c.creation.now.engine)
 	if err := c.LoadDockerImages(t.Context(), "a:1", "b:1"); err != nil {
 		t.Fatal(err)
 	}
@@ -289,8 +289,8 @@ esac`)
 }
 
 func TestLoadImagesOnGivenCluster(t *testing.T) {
-	c := &Cluster{Name: "given"}
-	if err := c.LoadImages(t.Context(), strings.NewReader("")); !errors.Is(err, ErrElsewhere) {
+	c := &Cluster{name: "given"}
+	if err := c.LoadImages(t.Context(), text("")); !errors.Is(err, ErrElsewhere) {
 		t.Errorf("got %v, want ErrElsewhere", err)
 	}
 	if err := c.Delete(t.Context()); err != nil {
@@ -313,7 +313,7 @@ func TestCancelDuringPull(t *testing.T) {
 	if err := c.Delete(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if !slices.ContainsFunc(calls(), func(s string) bool { return strings.HasPrefix(s, "rm ") && strings.Contains(s, c.Name) }) {
+	if !slices.ContainsFunc(calls(), func(s string) bool { return strings.HasPrefix(s, "rm ") && strings.Contains(s, c.Name()) }) {
 		t.Errorf("no removal of the node in %q", calls())
 	}
 }

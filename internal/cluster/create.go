@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	kind "sigs.k8s.io/kind/pkg/cluster"
@@ -18,8 +19,32 @@ type creation struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when nothing runs any more
 	err  error         // valid after done
-	// node is closed when the node container runs.
-	node chan struct{}
+
+	mu  sync.Mutex
+	now *attempt
+	// put is what was put onto the node of this attempt, so that the next one
+	// gets it too.
+	put []put
+}
+
+// attempt is one try at making the cluster.
+type attempt struct {
+	name   string        // of the kind cluster
+	engine chan struct{} // closed when the node's container engine answers
+	over   chan struct{} // closed when another attempt takes its place
+}
+
+func newAttempt(name string) *attempt {
+	return &attempt{name: name, engine: make(chan struct{}), over: make(chan struct{})}
+}
+
+// node is the container of the only node.
+func (a *attempt) node() string { return a.name + "-control-plane" }
+
+func (cr *creation) current() *attempt {
+	cr.mu.Lock()
+	defer cr.mu.Unlock()
+	return cr.now
 }
 
 // startCreation runs kind in a goroutine. kind takes no context, so its node
@@ -27,7 +52,8 @@ type creation struct {
 // then fails.
 func startCreation(ctx context.Context, c *Cluster, opts Options) *creation {
 	ctx, cancel := context.WithCancel(ctx)
-	cr := &creation{stop: cancel, done: make(chan struct{}), node: make(chan struct{})}
+	cr := &creation{stop: cancel, done: make(chan struct{}), now: newAttempt(opts.Name)}
+	c.creation = cr
 	go func() {
 		defer close(cr.done)
 		defer cancel()
@@ -36,18 +62,53 @@ func startCreation(ctx context.Context, c *Cluster, opts Options) *creation {
 	return cr
 }
 
+// run makes the cluster, and once more under a fresh name when kind fails: most
+// of what kind fails of is a loaded machine.
 func (cr *creation) run(ctx context.Context, c *Cluster, opts Options) error {
 	// kind would pull the image too, but could not be stopped at it.
 	if err := c.ensureNodeImage(ctx, opts.NodeImage); err != nil {
 		return err
 	}
+	err := cr.create(ctx, c, opts)
+	var failed *CreateError
+	if ctx.Err() != nil || !errors.As(err, &failed) {
+		return err
+	}
+	put := cr.renew()
+	c.progress(fmt.Sprintf("%v; trying once more, as cluster %s", failed, cr.current().name))
+	if err := cr.create(ctx, c, opts); err != nil {
+		return err
+	}
+	for _, p := range put {
+		if err := p(ctx, []string{c.node()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renew begins another attempt, and returns what was put onto the node of the
+// one before.
+func (cr *creation) renew() []put {
+	cr.mu.Lock()
+	defer cr.mu.Unlock()
+	close(cr.now.over)
+	cr.now = newAttempt(NewName())
+	had := cr.put
+	cr.put = nil
+	return had
+}
+
+// create is one attempt. When it fails nothing is left of it.
+func (cr *creation) create(ctx context.Context, c *Cluster, opts Options) error {
+	now := cr.current()
 	owner := Self()
 	owner.MadeNetwork = c.network
 	provider := kind.NewProvider(kind.ProviderWithDocker(), kind.ProviderWithLogger(&kindLog{progress: c.progress, debug: opts.Debug}))
 	made := make(chan error, 1)
 	go func() {
-		made <- provider.Create(c.Name,
-			kind.CreateWithV1Alpha4Config(kindConfig(c.Name, opts.NodeImage, owner)),
+		made <- provider.Create(now.name,
+			kind.CreateWithV1Alpha4Config(kindConfig(now.name, opts.NodeImage, owner)),
 			kind.CreateWithKubeconfigPath(c.Kubeconfig),
 			kind.CreateWithRetain(true), // the logs are wanted before it goes
 			kind.CreateWithDisplayUsage(false),
@@ -64,12 +125,16 @@ func (cr *creation) run(ctx context.Context, c *Cluster, opts Options) error {
 		if err != nil {
 			stopWatching()
 			<-settled
-			if ctx.Err() != nil {
-				return errors.Join(ctx.Err(), c.docker.remove(context.WithoutCancel(ctx), c.node()))
-			}
-			return c.explain(ctx, provider, opts, err)
+		} else {
+			err = <-settled
 		}
-		return <-settled
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), c.docker.remove(context.WithoutCancel(ctx), now.node()))
+		}
+		return c.explain(ctx, provider, opts, err)
 	case <-ctx.Done():
 		return errors.Join(ctx.Err(), c.abandon(context.WithoutCancel(ctx), made))
 	}
@@ -85,7 +150,7 @@ func (cr *creation) settle(ctx context.Context, c *Cluster) error {
 	}); err != nil {
 		return err
 	}
-	close(cr.node)
+	close(cr.current().engine)
 	// Running something in the node costs the CPU that the control plane needs
 	// to start, so it is done rarely; asking a port is cheap.
 	if err := poll(ctx, time.Second, func() bool { return c.connectNode(ctx) == nil }); err != nil {
@@ -124,11 +189,11 @@ func (c *Cluster) explain(ctx context.Context, provider *kind.Provider, opts Opt
 	hint := ""
 	if opts.LogsDir != "" {
 		c.progress("collecting the logs of the failed cluster")
-		if logErr := provider.CollectLogs(c.Name, opts.LogsDir); logErr == nil {
+		if logErr := provider.CollectLogs(c.Name(), opts.LogsDir); logErr == nil {
 			hint = " (logs in " + opts.LogsDir + ")"
 		}
 	}
-	failure := &CreateError{Name: c.Name, Reason: reason + hint, Err: err}
+	failure := &CreateError{Name: c.Name(), Reason: reason + hint, Err: err}
 	return errors.Join(failure, c.docker.remove(context.WithoutCancel(ctx), c.node()))
 }
 
@@ -191,7 +256,7 @@ func (c *Cluster) ensureNodeImage(ctx context.Context, image string) error {
 	if strings.Contains(strings.ToLower(reason), "toomanyrequests") {
 		reason += " (run docker login first, or set node-image to a mirror)"
 	}
-	return &CreateError{Name: c.Name, Reason: "pull node image " + image + ": " + reason, Err: err}
+	return &CreateError{Name: c.Name(), Reason: "pull node image " + image + ": " + reason, Err: err}
 }
 
 // poll calls try until it succeeds or ctx ends.

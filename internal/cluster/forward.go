@@ -31,8 +31,8 @@ func (c *Cluster) Forward(ctx context.Context, namespace, pod string, port int) 
 	if err != nil {
 		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
 	}
-	t := &tunnel{dialer: dialer, port: strconv.Itoa(port)}
-	if _, err := t.connection(); err != nil {
+	t := &tunnel{dialer: dialer, port: strconv.Itoa(port), pauses: tunnelPauses}
+	if _, err := t.connect(ctx); err != nil {
 		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -120,7 +120,7 @@ func (c *Cluster) MayRun(ctx context.Context) error {
 		}
 	}
 	if len(lacks) > 0 {
-		return fmt.Errorf("context %q may not %s in all namespaces; a ClusterRole with these rights is needed", c.Name, strings.Join(lacks, ", "))
+		return fmt.Errorf("context %q may not %s in all namespaces; a ClusterRole with these rights is needed", c.Name(), strings.Join(lacks, ", "))
 	}
 	return ctx.Err()
 }

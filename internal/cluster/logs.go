@@ -42,7 +42,7 @@ func (c *Cluster) Logs(ctx context.Context, dir string, node bool, namespaces ..
 	}
 	if node && c.Owned {
 		provider := kind.NewProvider(kind.ProviderWithDocker())
-		if err := provider.CollectLogs(c.Name, filepath.Join(dir, "node")); err != nil {
+		if err := provider.CollectLogs(c.Name(), filepath.Join(dir, "node")); err != nil {
 			errs = append(errs, fmt.Errorf("collect the node's logs: %w", err))
 		}
 	}

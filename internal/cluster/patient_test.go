@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -60,8 +61,11 @@ func TestPatient(t *testing.T) {
 		"busy for too long":            {script: []string{busy, busy, busy, busy}, asked: "GET GET GET GET", fails: "the server is starting"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
 			var asked []string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
 				if len(asked) == len(tc.script) {
 					t.Errorf("%s %s: nobody expected it", r.Method, r.URL)
 					return
@@ -94,6 +98,8 @@ func TestPatient(t *testing.T) {
 			if tc.fails == "" && (err != nil || pod.UID != "1") || tc.fails != "" && (err == nil || !strings.Contains(err.Error(), tc.fails)) {
 				t.Errorf("got %v, %v; want %q", pod, err, tc.fails)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if strings.Join(asked, " ") != tc.asked {
 				t.Errorf("asked %q, want %q", asked, tc.asked)
 			}

@@ -53,7 +53,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 		return false
 	})
 	if err != nil {
-		return fmt.Errorf("cluster %s: %w (last seen: %w)", c.Name, context.Cause(ctx), last)
+		return fmt.Errorf("cluster %s: %w (last seen: %w)", c.Name(), context.Cause(ctx), last)
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (c *Cluster) FindDNS(ctx context.Context) (DNS, error) {
 	}
 	service, err := api.CoreV1().Services(metav1.NamespaceSystem).Get(ctx, "kube-dns", metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return DNS{}, fmt.Errorf("cluster %s has no Service kube-system/kube-dns, so names in the cluster cannot be looked up", c.Name)
+		return DNS{}, fmt.Errorf("cluster %s has no Service kube-system/kube-dns, so names in the cluster cannot be looked up", c.Name())
 	}
 	if err != nil {
 		return DNS{}, fmt.Errorf("find the cluster's DNS: %w", err)

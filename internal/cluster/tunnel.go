@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/portforward"
 	streamhttp "k8s.io/streaming/pkg/httpstream"
 )
@@ -20,7 +21,8 @@ import (
 // does the same, but closes its local port when that connection is lost.
 type tunnel struct {
 	dialer streamhttp.Dialer
-	port   string // of the pod
+	port   string          // of the pod
+	pauses []time.Duration // between attempts to connect
 
 	mu       sync.Mutex
 	upstream streamhttp.Connection
@@ -30,8 +32,23 @@ type tunnel struct {
 // dialTimeout bounds one attempt to connect to the pod.
 const dialTimeout = 20 * time.Second
 
+// tunnelPauses lie between the attempts to reach a pod that was there: the API
+// server or the node's kubelet may be late, or be starting again.
+var tunnelPauses = []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 2 * time.Second, 3 * time.Second}
+
+// connect is connection, asked again when it fails. A pod that is gone is not
+// waited for.
+func (t *tunnel) connect(ctx context.Context) (streamhttp.Connection, error) {
+	for attempt := 0; ; attempt++ {
+		conn, err := t.connection(ctx)
+		if err == nil || apierrors.IsNotFound(err) || attempt == len(t.pauses) || !wait(ctx, t.pauses[attempt]) {
+			return conn, err
+		}
+	}
+}
+
 // connection returns the connection to the pod, made anew if it was lost.
-func (t *tunnel) connection() (streamhttp.Connection, error) {
+func (t *tunnel) connection(ctx context.Context) (streamhttp.Connection, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.upstream != nil {
@@ -50,17 +67,22 @@ func (t *tunnel) connection() (streamhttp.Connection, error) {
 		conn, _, err := t.dialer.Dial(portforward.PortForwardProtocolV1Name)
 		result <- dialled{conn, err}
 	}()
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("the API server did not answer within %v", dialTimeout))
+	defer cancel()
 	select {
 	case d := <-result:
+		if d.err != nil {
+			return nil, d.err
+		}
 		t.upstream = d.conn
-		return d.conn, d.err
-	case <-time.After(dialTimeout):
+		return d.conn, nil
+	case <-ctx.Done():
 		go func() { // the dialer knows no context
 			if d := <-result; d.conn != nil {
 				d.conn.Close()
 			}
 		}()
-		return nil, fmt.Errorf("the API server did not answer within %v", dialTimeout)
+		return nil, context.Cause(ctx)
 	}
 }
 
@@ -98,16 +120,16 @@ func (t *tunnel) serve(ctx context.Context, l net.Listener) {
 			defer local.Close()
 			end := context.AfterFunc(ctx, func() { local.Close() })
 			defer end()
-			t.carry(local)
+			t.carry(ctx, local)
 		})
 	}
 }
 
 // carry connects one local connection to the pod. A lost connection to the
 // cluster is noticed when streams are opened, so that is tried twice.
-func (t *tunnel) carry(local net.Conn) {
+func (t *tunnel) carry(ctx context.Context, local net.Conn) {
 	for range 2 {
-		conn, err := t.connection()
+		conn, err := t.connect(ctx)
 		if err != nil {
 			return
 		}

@@ -13,18 +13,27 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	streamhttp "k8s.io/streaming/pkg/httpstream"
 )
 
-// fakePod answers each line with the same line. Its dialer counts connections.
+// fakePod answers each line with the same line. Its dialer counts connections
+// and refuses as many as refuse says.
 type fakePod struct {
-	mu    sync.Mutex
-	conns []*fakeConnection
+	mu     sync.Mutex
+	conns  []*fakeConnection
+	refuse int
+	with   error
 }
 
 func (p *fakePod) Dial(...string) (streamhttp.Connection, string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refuse > 0 {
+		p.refuse--
+		return nil, "", p.with
+	}
 	c := &fakeConnection{closed: make(chan bool)}
 	p.conns = append(p.conns, c)
 	return c, "", nil
@@ -132,5 +141,29 @@ func TestTunnelOutlivesItsConnection(t *testing.T) {
 	if conn, err := net.Dial("tcp", l.Addr().String()); err == nil {
 		conn.Close()
 		t.Error("the address answers after its end")
+	}
+}
+
+// TestTunnelIsPatient has an API server that does not lead to the pod at once.
+func TestTunnelIsPatient(t *testing.T) {
+	gone := apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "mock")
+	for name, tc := range map[string]struct {
+		refuse int
+		with   error
+		left   int // refusals that nobody asked for
+		fails  bool
+	}{
+		"refused three times": {3, errors.New("error dialing backend: EOF"), 0, false},
+		"refused for good":    {9, errors.New("error dialing backend: EOF"), 5, true},
+		"the pod is gone":     {9, gone, 8, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := &fakePod{refuse: tc.refuse, with: tc.with}
+			tun := &tunnel{dialer: pod, port: "1", pauses: []time.Duration{0, 0, 0}}
+			_, err := tun.connect(t.Context())
+			if (err != nil) != tc.fails || pod.refuse != tc.left {
+				t.Errorf("%v with %d refusals left, want %d", err, pod.refuse, tc.left)
+			}
+		})
 	}
 }

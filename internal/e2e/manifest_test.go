@@ -38,7 +38,7 @@ func TestKindRecordManifest(t *testing.T) {
 	r := newRecording(t)
 	r.apply(r.chart())
 	r.apply(r.render(dependencies))
-	r.kubectl("wait", "deployment", "--all", "--for=condition=Available", "--timeout=60s")
+	r.kubectl("wait", "deployment", "--all", "--for=condition=Available", "--timeout=180s")
 	r.done("the example runs")
 
 	r.volume("shop")
@@ -49,7 +49,7 @@ func TestKindRecordManifest(t *testing.T) {
 	}
 	r.kubectl("patch", "deployment", "shop", "-n", "default", "--patch-file", patch)
 	r.kubectl("patch", "service", "shop", "-n", "default", "-p", `{"spec":{"ports":[{"port":80,"targetPort":18080}]}}`)
-	r.kubectl("rollout", "status", "deployment", "shop", "--timeout=60s")
+	r.kubectl("rollout", "status", "deployment", "shop", "--timeout=180s")
 	r.done("the proxies run")
 	requests := regexp.MustCompile(`(\d+)  requests`).FindStringSubmatch(r.pod("caller", "traffic", "-url", "http://shop", "-token-key", "key", "-sessions", "8"))
 	r.stop("shop", "app.kubernetes.io/name=shop")
@@ -69,7 +69,7 @@ func TestKindRecordManifest(t *testing.T) {
 	// What the proxies recorded is what a mesh would copy to a mirror target.
 	r.volume("mirrored")
 	r.apply(r.manifest("mirrored", "volume", "recorder"))
-	r.kubectl("rollout", "status", "deployment", "mirrored-recorder", "--timeout=60s")
+	r.kubectl("rollout", "status", "deployment", "mirrored-recorder", "--timeout=180s")
 	log := r.pod("copier", "reprise", "replay", "http://mirrored-recorder", "--snapshot", "/snapshots/shop", "--max", "--allow-host", "mirrored-recorder")
 	r.stop("mirrored-recorder", "app=mirrored-recorder")
 	mirrored, calls := r.verify(r.fetch("mirrored"))
@@ -102,7 +102,7 @@ func newRecording(t *testing.T) *recording {
 	if r.ca, err = authority.New(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	r.began = time.Now()
 	if r.cluster, err = cluster.Start(ctx, cluster.Options{KubeconfigDir: t.TempDir(), LogsDir: t.TempDir(), Env: os.Environ()}); err != nil {
@@ -120,11 +120,7 @@ func newRecording(t *testing.T) *recording {
 			t.Fatal(err)
 		}
 		r.images[filepath.Base(program)] = image.Ref
-		g.Go(func() error {
-			archive := image.Archive()
-			defer archive.Close()
-			return r.cluster.LoadImages(ctx, archive)
-		})
+		g.Go(func() error { return r.cluster.LoadImages(ctx, image.Archive) })
 	}
 	g.Go(func() error { return r.cluster.Ready(ctx) })
 	if err := g.Wait(); err != nil {
@@ -302,7 +298,7 @@ spec:
     volumeMounts: [{name: snapshots, mountPath: /snapshots}]
 `, name, r.images[program], strings.Join(quoted, ", ")))
 	phase := ""
-	for range 240 {
+	for range 720 {
 		if phase = r.kubectl("get", "pod", name, "-o", "jsonpath={.status.phase}"); phase == "Succeeded" || phase == "Failed" {
 			break
 		}
@@ -319,14 +315,14 @@ spec:
 func (r *recording) stop(deployment, selector string) {
 	r.Helper()
 	r.kubectl("scale", "deployment", deployment, "-n", "default", "--replicas=0")
-	r.kubectl("wait", "pod", "-l", selector, "--for=delete", "--timeout=60s")
+	r.kubectl("wait", "pod", "-l", selector, "--for=delete", "--timeout=180s")
 }
 
 // volume makes a volume for a claim: this cluster has nobody who would. It lies
 // on the node.
 func (r *recording) volume(service string) {
 	r.Helper()
-	command(r.T, ".", "docker", "exec", r.cluster.Name+"-control-plane", "mkdir", "-p", "-m", "777", "/var/recorded/"+service)
+	command(r.T, ".", "docker", "exec", r.cluster.Name()+"-control-plane", "mkdir", "-p", "-m", "777", "/var/recorded/"+service)
 	r.apply(`apiVersion: v1
 kind: PersistentVolume
 metadata: {name: ` + service + `-snapshots}
@@ -343,7 +339,7 @@ spec:
 func (r *recording) fetch(service string) string {
 	r.Helper()
 	to := filepath.Join(r.TempDir(), service)
-	command(r.T, ".", "docker", "cp", r.cluster.Name+"-control-plane:/var/recorded/"+service+"/"+service, to)
+	command(r.T, ".", "docker", "cp", r.cluster.Name()+"-control-plane:/var/recorded/"+service+"/"+service, to)
 	return to
 }
 

@@ -210,8 +210,8 @@ func checkMeasured(t *testing.T, expect []expectation, once func() (*report.Docu
 
 // deviations tells how a report differs from one finding with cause head for
 // each expectation and no other, no finding at all where none is expected, and
-// the verdict and the exit code that follow; and whether only findings of
-// latency differ.
+// the verdict and the exit code that follow; and whether only findings of what
+// is measured differ.
 func deviations(d *report.Document, code int, expect []expectation) (wrong []string, latency bool) {
 	left := slices.Clone(expect)
 	gates := false
@@ -224,14 +224,14 @@ func deviations(d *report.Document, code int, expect []expectation) (wrong []str
 		i := slices.IndexFunc(left, func(e expectation) bool { return f.Cause == analysis.CauseHead && e.matches(f) })
 		if i < 0 {
 			wrong = append(wrong, "not expected: "+describe(f))
-			latency = latency && f.Kind == analysis.KindLatency
+			latency = latency && measured(f.Kind)
 			continue
 		}
 		left = slices.Delete(left, i, i+1)
 	}
 	for _, e := range left {
 		wrong = append(wrong, "missing: "+e.String())
-		latency = latency && e.Kind == analysis.KindLatency
+		latency = latency && measured(e.Kind)
 	}
 	wantCode, wantVerdict := 0, analysis.Pass
 	if slices.ContainsFunc(expect, func(e expectation) bool { return e.Kind != analysis.KindLatency }) {
@@ -242,6 +242,11 @@ func deviations(d *report.Document, code int, expect []expectation) (wrong []str
 		latency = false
 	}
 	return wrong, latency
+}
+
+// measured are the kinds of findings that may err by chance.
+func measured(kind analysis.Kind) bool {
+	return kind == analysis.KindLatency || kind == analysis.KindResource
 }
 
 func describe(f analysis.Finding) string {

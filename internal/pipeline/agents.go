@@ -53,7 +53,7 @@ func (c *onCluster) reach(ctx context.Context, pod deploy.Pod) (agent.Endpoint, 
 }
 
 // agentTime is how long an agent may take to answer once its pod runs.
-const agentTime = time.Minute
+const agentTime = 2 * time.Minute
 
 func (c *onCluster) startReplayer(ctx context.Context) error {
 	pull, err := c.makeNamespace(ctx, replaying)

@@ -121,7 +121,7 @@ func (c *onCluster) run() string {
 	if c.o.Given != nil {
 		return c.name
 	}
-	return c.cluster.Name
+	return c.cluster.Name()
 }
 
 // replaying stands for the replayer where namespaces are named: it has one of
@@ -207,9 +207,7 @@ func (c *onCluster) loadAgent(ctx context.Context) error {
 		return err
 	}
 	c.agent = image.Ref
-	archive := image.Archive()
-	defer archive.Close()
-	return c.cluster.LoadImages(ctx, archive)
+	return c.cluster.LoadImages(ctx, image.Archive)
 }
 
 // makeNamespace makes the namespace of an arm and returns the names of the

@@ -96,17 +96,26 @@ func (c *onCluster) startWorkers(ctx context.Context, pull []string) error {
 		return err
 	}
 	c.crew = agent.NewWorkers(n, func(ctx context.Context, index int) (agent.Endpoint, error) {
-		pod, err := c.kube.Worker(ctx, c.namespace(replaying), workersName, index)
-		if err != nil {
-			return agent.Endpoint{}, err
+		at, err := c.reachWorker(ctx, index)
+		if err != nil && ctx.Err() == nil { // it may have been lost that moment
+			at, err = c.reachWorker(ctx, index)
 		}
-		c.r.progress.Note("worker %d is pod %s", index, pod.Name)
-		return c.reach(ctx, pod)
+		return at, err
 	})
 	settings := c.settings()
 	settings.Concurrency = max(settings.Concurrency/n, 1)
 	_, err := c.crew.Load(ctx, settings, inboundOf(c.r.recorded))
 	return err
+}
+
+// reachWorker waits for the pod of an index and forwards a port to it.
+func (c *onCluster) reachWorker(ctx context.Context, index int) (agent.Endpoint, error) {
+	pod, err := c.kube.Worker(ctx, c.namespace(replaying), workersName, index)
+	if err != nil {
+		return agent.Endpoint{}, err
+	}
+	c.r.progress.Note("worker %d is pod %s", index, pod.Name)
+	return c.reach(ctx, pod)
 }
 
 // passByWorkers is a correctness pass that is shared out.
