@@ -186,6 +186,9 @@ func (p *project) replayEngine(s Surroundings, f replayFlags) (*replay.Engine, f
 	if err != nil {
 		return nil, nil, err
 	}
+	if tokens := transform.Check(kept, bindings, opts).String(); tokens != "" {
+		fmt.Fprintln(s.Stderr, tokens)
+	}
 	var inbound []*traffic.Exchange
 	for _, x := range kept {
 		if x.Direction == traffic.Inbound {

@@ -159,11 +159,9 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	if err != nil {
 		return pipeline.Options{}, c.Mistake("redact", "%v", err)
 	}
-	var stages []replay.Stage
-	if c.Latency.Load != "" {
-		if stages, err = replay.ParseStages(c.Latency.Load); err != nil {
-			return pipeline.Options{}, c.Mistake("latency.load", "%v", err)
-		}
+	load, err := c.load()
+	if err != nil {
+		return pipeline.Options{}, err
 	}
 	scan, err := c.scan()
 	if err != nil {
@@ -178,7 +176,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 		Transform:  rewriting, Mock: standIn, Analysis: judging,
 		Latency: pipeline.Latency{
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
-			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: stages, History: c.Latency.History,
+			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: load, History: c.Latency.History,
 			OpenRate: c.Latency.OpenRate, OpenRounds: c.Latency.OpenRounds, Capacity: time.Duration(c.Latency.Capacity),
 		},
 		Chaos:     c.chaos(),

@@ -96,7 +96,18 @@ type Replay struct {
 	Concurrency int      `yaml:"concurrency" doc:"sessions replayed at once in the correctness passes"`
 	Timeout     Duration `yaml:"timeout" doc:"longest time for one answer"`
 	Middleware  string   `yaml:"middleware" doc:"shell line of a program that changes requests by GoReplay's protocol, on target process and in reprise replay"`
-	Workers     int      `yaml:"workers" doc:"pods that send the load of latency.load, on a cluster; each has its share of the sessions"`
+	Workers     int      `yaml:"workers" doc:"pods that send the load, on a cluster; each has its share of the sessions"`
+	// The schedule of an open load, as the flags of reprise replay; latency.load
+	// is its stages.
+	Speed       float64  `yaml:"speed" doc:"open load for base and head at the same time, by the recorded times divided by this: 2 is twice as fast; none is sent without this, a key from replay.rate to replay.churn, or latency.load"`
+	Rate        float64  `yaml:"rate" doc:"requests a second of the load, instead of recorded times"`
+	Max         bool     `yaml:"max" doc:"send the load as fast as answers come: a closed loop"`
+	Copies      int      `yaml:"copies" doc:"multiply the load by whole sessions, each copy with identities of its own; 1 if 0"`
+	Loops       int      `yaml:"loops" doc:"how often the load sends the recording; once, or as often as fits where a rate has a time, if 0"`
+	Budget      Duration `yaml:"budget" doc:"longest time of the load; no limit if 0s"`
+	MaxIdle     Duration `yaml:"max-idle" doc:"longest gap between recorded requests that the load keeps; all if 0s"`
+	Connections int      `yaml:"connections" doc:"most connections of the load; 64 if 0"`
+	Churn       bool     `yaml:"churn" doc:"open a connection of the load for each session, as its client did"`
 	// What follows is explained in docs/replay.md.
 	JWT     []JWT                  `yaml:"jwt"`
 	Headers []transform.HeaderRule `yaml:"headers"`
@@ -131,7 +142,7 @@ type Latency struct {
 	MinRounds int      `yaml:"min-rounds" doc:"rounds before measuring may stop early"`
 	MaxRounds int      `yaml:"max-rounds" doc:"rounds after which measuring stops; more than 20 only while noise hides what hints at a change"`
 	Pairs     int      `yaml:"pairs" doc:"pairs of requests of each endpoint in one round"`
-	Load      string   `yaml:"load" doc:"open load for base and head at the same time, as stages of requests a second: 0..500:30s,500:1m; none if empty"`
+	Load      string   `yaml:"load" doc:"open load for base and head at the same time, as stages of requests a second: 0..500:30s,500:1m; replay.speed and the keys after it give it another schedule"`
 	History   string   `yaml:"history" doc:"file that remembers the noise of runs, so that a calm moment does not hide how noisy the machine is; keep it in the CI's cache; none if empty"`
 	// Under load:
 	OpenRate   float64  `yaml:"open-rate" doc:"requests a second of open-loop rounds, sent to both arms at the same planned moments; none if 0"`

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/reprise-ci/reprise/internal/config"
+	"github.com/reprise-ci/reprise/internal/replay"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -71,6 +72,9 @@ func TestMistakes(t *testing.T) {
 		{"chart: x\nbuild: {image: {context: ., base: 'r/x:1', head: 'r/x:2'}}", "reprise.yaml:2: build.image.context: is not used", "built or prebuilt"},
 		{"target: process\nprocess: {command: x}\nreplay: {workers: 3}", "reprise.yaml:3: replay.workers: target process has one", "workers are pods"},
 		{"chart: x\nreplay: {workers: 3}", "reprise.yaml:2: replay.workers: there is nothing for them to do", "workers without a load"},
+		{"chart: x\nreplay: {speed: 2, rate: 50}", "reprise.yaml:2: replay.speed: a load has one pace; remove it, or replay.rate", "two paces"},
+		{"chart: x\nreplay: {max: true}\nlatency: {load: '500:1m'}", "reprise.yaml:2: replay.max: a load has one pace; remove it, or latency.load", "a pace beside stages"},
+		{"chart: x\nreplay: {copies: -1}", "reprise.yaml:2: replay: load copies -1: must be 1 to 32768", "a schedule that cannot be"},
 		{"chart: x\nlatency: {load: fast}", "reprise.yaml:2: latency.load: stage \"fast\"", "a load"},
 		{"{}", "reprise.yaml: chart: missing; target kind needs", "the default target needs a chart"},
 		{"chart: x\nthresholds: ['p90 < 150']", "reprise.yaml:2: thresholds[0]: threshold \"p90 < 150\": p90 takes a time in us, ms or s; the unit must stand at character 10", "a threshold without a unit"},
@@ -89,6 +93,34 @@ func TestMistakes(t *testing.T) {
 			t.Errorf("%s:\n got %v\nwant %s", tt.reason, err, tt.want)
 		} else if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: one mistake takes several lines: %v", tt.reason, err)
+		}
+	}
+}
+
+// TestScheduleOfTheLoad reads the keys that give a run its open load.
+func TestScheduleOfTheLoad(t *testing.T) {
+	for yaml, want := range map[string]*replay.Load{
+		"service: shop":             nil,
+		"latency: {load: '500:1m'}": {Stages: []replay.Stage{{From: 500, To: 500, For: time.Minute}}},
+		"replay: {copies: 4}":       {Copies: 4},
+		"replay: {speed: 2.5, loops: 3, max-idle: 200ms, budget: 90s, connections: 8, churn: true}": {
+			Speed: 2.5, Loops: 3, MaxIdle: 200 * time.Millisecond, Budget: 90 * time.Second, Connections: 8, Churn: true,
+		},
+		"replay: {rate: 50, budget: 20s}":                    {Rate: 50, Budget: 20 * time.Second},
+		"replay: {max: true, copies: 2}":                     {Max: true, Copies: 2},
+		"latency: {load: '10:1s'}\nreplay: {connections: 9}": {Stages: []replay.Stage{{From: 10, To: 10, For: time.Second}}, Connections: 9},
+	} {
+		c, err := config.Parse("reprise.yaml", []byte("target: process\nprocess: {command: ./shop}\n"+yaml))
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil {
+			t.Errorf("%s: %v", yaml, err)
+			continue
+		}
+		o, err := c.Pipeline(config.Place{RedactKey: make([]byte, 32), Dir: t.TempDir(), Now: time.Now})
+		if diff := cmp.Diff(want, o.Latency.Load); err != nil || diff != "" {
+			t.Errorf("%s: %v, %s", yaml, err, diff)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/pipeline"
-	"github.com/reprise-ci/reprise/internal/replay"
 )
 
 var (
@@ -38,13 +37,8 @@ func (c *Config) validateGiven(wrong func(key, why string, args ...any)) {
 	c.validateImages(wrong)
 	if c.Replay.Workers > 1 && c.Target == TargetProcess {
 		wrong("replay.workers", "target process has one; several need a cluster")
-	} else if c.Replay.Workers > 1 && c.Latency.Load == "" && c.Replay.Concurrency < c.Replay.Workers {
-		wrong("replay.workers", "there is nothing for them to do; set latency.load, or replay.concurrency to at least %d", c.Replay.Workers)
-	}
-	if c.Latency.Load != "" {
-		if _, err := replay.ParseStages(c.Latency.Load); err != nil {
-			wrong("latency.load", "%v", err)
-		}
+	} else if load, err := c.load(); err == nil && load == nil && c.Replay.Workers > 1 && c.Replay.Concurrency < c.Replay.Workers {
+		wrong("replay.workers", "there is nothing for them to do; set latency.load or replay.speed, or replay.concurrency to at least %d", c.Replay.Workers)
 	}
 }
 

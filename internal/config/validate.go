@@ -80,6 +80,9 @@ func (c *Config) Validate() error {
 	if !(c.Latency.OpenRate >= 0 && c.Latency.OpenRate <= 1e6) {
 		wrong("latency.open-rate", "%v must be 0, for none, or up to 1000000 requests a second", c.Latency.OpenRate)
 	}
+	if _, err := c.load(); err != nil {
+		mistakes = append(mistakes, err)
+	}
 	if c.Latency.Capacity < 0 {
 		wrong("latency.capacity", "%s must be 0s, for no search, or a time such as 50ms", c.Latency.Capacity)
 	}

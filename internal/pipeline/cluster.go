@@ -415,7 +415,7 @@ func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, 
 
 func (c *onCluster) errorLines(ctx context.Context, arm Arm) (int, error) {
 	var lines errorLines
-	err := c.cluster.PodLog(ctx, string(arm), c.arm(arm).endpoint.Pod, &lines)
+	err := c.cluster.PodLog(ctx, c.namespace(arm), c.arm(arm).endpoint.Pod, &lines)
 	return lines.count(), err
 }
 

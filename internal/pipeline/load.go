@@ -29,9 +29,8 @@ func (r *run) load(ctx context.Context) error {
 	if !r.headRuns() {
 		return nil
 	}
-	load := replay.Load{Stages: r.options.Latency.Load}
 	targets := []Arm{Base, Head}
-	opened, err := r.target.open(ctx, targets, load, r.nextPass())
+	opened, err := r.target.open(ctx, targets, *r.options.Latency.Load, r.nextPass())
 	if err != nil {
 		return err
 	}
@@ -71,7 +70,7 @@ func (l *local) open(ctx context.Context, on []Arm, load replay.Load, pass uint3
 // workers returns how many pods send what is shared out; 0 when nothing is.
 func (c *onCluster) workers() int {
 	o := c.r.options
-	if len(o.Latency.Load) > 0 || c.sharesPasses() {
+	if o.Latency.Load != nil || c.sharesPasses() {
 		return max(c.o.Workers, 1)
 	}
 	return 0

@@ -81,8 +81,8 @@ type Latency struct {
 	MinRounds, MaxRounds int
 	Pairs                int // of each endpoint in a round
 	// Load is an open load on base and head at the same time, beside the rounds;
-	// none if empty.
-	Load []replay.Stage
+	// nil for none.
+	Load *replay.Load
 	// History is a file of the noise of earlier runs, which is read and
 	// written; none if empty.
 	History string

@@ -202,7 +202,7 @@ func (r *run) do(ctx context.Context) error {
 	if err := r.stage("measure latency", r.measure)(ctx); err != nil {
 		return err
 	}
-	if len(r.options.Latency.Load) > 0 {
+	if r.options.Latency.Load != nil {
 		if err := r.stage("send the load", r.load)(ctx); err != nil {
 			return err
 		}
