@@ -13,19 +13,23 @@ import (
 //	p90 < 150ms                          at every endpoint of head
 //	GET /v1/orders: slower < 10%         at one endpoint
 //	findings.response == 0               over the whole run
+//	open.p90 < 200ms                     of head, under open load
+//	capacity.head >= 0.9 capacity.base   a metric in the place of a number
 //
 // The metrics are p50, p90 and p99 (head's, in ms or s), slower (by how much an
 // endpoint became slower, where the run is sure that it did), findings with or
 // without a kind, changed and stale (shares of exchanges), errors (answers of
 // head with status 500 and above, or none), misses (calls of head that nothing
-// recorded answers), and cpu, memory, startup, image (growth of head over base)
-// and restarts.
+// recorded answers), open.p50 and open.p90 (head's, in open-loop rounds),
+// open.slower, capacity.head and capacity.base (requests a second), and cpu,
+// memory, startup, image (growth of head over base) and restarts.
 type Threshold struct {
 	// Endpoint is "" for all endpoints, or for metrics of the whole run.
 	Endpoint string
 	metric   string
 	op       string
 	limit    float64 // in the unit of the metric: ms, share or count
+	of       string  // metric that limit is a multiple of; "" for none
 	text     string
 }
 
@@ -46,6 +50,7 @@ const (
 	unitMS    unitName = "ms"
 	unitShare unitName = "%"
 	unitCount unitName = ""
+	unitRate  unitName = "/s"
 )
 
 // metric describes what a name in a threshold means.
@@ -61,6 +66,8 @@ var metrics = []metric{
 	{"findings", unitCount, true}, {"findings.response", unitCount, true}, {"findings.outbound", unitCount, true},
 	{"findings.crash", unitCount, true}, {"findings.latency", unitCount, true}, {"findings.resource", unitCount, false},
 	{"changed", unitShare, false}, {"stale", unitShare, false}, {"errors", unitCount, true}, {"misses", unitCount, false},
+	{"open.p50", unitMS, false}, {"open.p90", unitMS, false}, {"open.slower", unitShare, false},
+	{"capacity.head", unitRate, false}, {"capacity.base", unitRate, false},
 	{"cpu", unitShare, false}, {"memory", unitShare, false}, {"startup", unitShare, false}, {"image", unitShare, false}, {"restarts", unitCount, false},
 }
 
@@ -134,7 +141,12 @@ func ParseThreshold(text string) (Threshold, error) {
 	}
 	at = end
 	skip()
-	factor, ok := unitFactor(metrics[i].unit, strings.TrimSpace(text[at:]))
+	rest := strings.TrimSpace(text[at:])
+	if j := slices.IndexFunc(metrics, func(m metric) bool { return m.name == rest && m.unit == metrics[i].unit && !m.each }); j >= 0 && !metrics[i].each {
+		t.limit, t.of = limit, rest
+		return t, nil
+	}
+	factor, ok := unitFactor(metrics[i].unit, rest)
 	if !ok {
 		return fail("%s", wantUnit(metrics[i]))
 	}
@@ -160,7 +172,7 @@ func unitFactor(u unitName, written string) (float64, bool) {
 		return 0.001, true
 	case u == unitShare && written == "%":
 		return 0.01, true
-	case u == unitCount && written == "":
+	case u == unitCount && written == "", u == unitRate && (written == "" || written == "/s"):
 		return 1, true
 	}
 	return 0, false
@@ -172,6 +184,8 @@ func wantUnit(m metric) string {
 		return m.name + " takes a time in us, ms or s; the unit must stand"
 	case unitShare:
 		return m.name + " takes a share; % must stand"
+	case unitRate:
+		return m.name + " takes requests a second, 200 or 200/s, or a multiple of the other, 0.9 capacity.base; it must stand"
 	}
 	return m.name + " takes a plain number; nothing may follow"
 }
@@ -207,6 +221,14 @@ func (r *run) thresholds(result *Result) []ThresholdResult {
 	for _, t := range r.opts.Thresholds {
 		tr := ThresholdResult{Threshold: t.text, Holds: true, Endpoint: t.Endpoint}
 		readings, unknown := r.read(t, result)
+		if t.of != "" && len(readings) > 0 {
+			var others []reading
+			if others, unknown = r.read(Threshold{metric: t.of}, result); len(others) == 0 {
+				readings = nil
+			} else {
+				t.limit *= others[0].value
+			}
+		}
 		if len(readings) == 0 {
 			tr.Unknown = unknown
 			out = append(out, tr)
@@ -257,6 +279,8 @@ func (t Threshold) show(v float64) string {
 		return fmt.Sprintf("%.4g ms", v)
 	case unitShare:
 		return fmt.Sprintf("%.3g %%", 100*v)
+	case unitRate:
+		return fmt.Sprintf("%.4g/s", v)
 	}
 	return fmt.Sprintf("%.0f", v)
 }
@@ -266,6 +290,10 @@ func (r *run) read(t Threshold, result *Result) ([]reading, string) {
 	switch {
 	case slices.Contains([]string{"p50", "p90", "p99", "slower"}, t.metric):
 		return t.readLatency(result)
+	case strings.HasPrefix(t.metric, "open."):
+		return t.readOpenLoop(result.OpenLoop)
+	case strings.HasPrefix(t.metric, "capacity."):
+		return t.readCapacity(result.Capacity)
 	case strings.HasPrefix(t.metric, "findings"):
 		kind := strings.TrimPrefix(strings.TrimPrefix(t.metric, "findings"), ".")
 		n := 0
@@ -330,6 +358,40 @@ func (t Threshold) readLatency(result *Result) ([]reading, string) {
 		return out, "the endpoint was not measured"
 	}
 	return out, "latency was not measured"
+}
+
+// readOpenLoop says nothing of rounds in which the sender was late: their times
+// are its own.
+func (t Threshold) readOpenLoop(o *OpenLoop) ([]reading, string) {
+	switch {
+	case o == nil:
+		return nil, "nothing was measured under open load; set latency.open-rate"
+	case o.Pairs == 0, o.late():
+		return nil, o.Note
+	case t.metric == "open.p50":
+		return []reading{{"", o.P50.HeadMS}}, ""
+	case t.metric == "open.p90":
+		return []reading{{"", o.P90.HeadMS}}, ""
+	}
+	v := 0.0 // only what the run is sure of counts
+	if o.Verdict == Slower {
+		v = max(o.P50.Ratio, o.P90.Ratio) - 1
+	}
+	return []reading{{"", v}}, ""
+}
+
+// readCapacity says nothing of searches that do not agree with each other on
+// base, or in which the sender was late.
+func (t Threshold) readCapacity(c *Capacity) ([]reading, string) {
+	switch {
+	case c == nil:
+		return nil, "no capacity was searched; set latency.capacity"
+	case c.Verdict == SpeedInconclusive:
+		return nil, c.Note
+	case t.metric == "capacity.base":
+		return []reading{{"", c.BaseRPS}}, ""
+	}
+	return []reading{{"", c.HeadRPS}}, ""
 }
 
 func (t Threshold) readResource(result *Result) ([]reading, string) {

@@ -25,6 +25,15 @@ func TestParseThreshold(t *testing.T) {
 		{"findings.response == 0", ""},
 		{"GET /v1/orders: errors == 0", ""},
 		{"stale < 20%", ""},
+		{"open.p90 < 150ms", ""},
+		{"open.slower<=5%", ""},
+		{"capacity.head >= 200", ""},
+		{"capacity.head >= 200/s", ""},
+		{"capacity.head >= 0.9 capacity.base", ""},
+		{"capacity.head >= 0.9 open.p90", "a multiple of the other, 0.9 capacity.base; it must stand at character 22"},
+		{"p90 < 2 open.p90", "p90 takes a time in us, ms or s; the unit must stand at character 9"},
+		{"capacity.head >= capacity.base", "a number must stand at character 18"},
+		{"GET /a: open.p90 < 1ms", "open.p90 is a metric of the whole run"},
 		{"", `unknown metric ""; use p50`},
 		{"p95 < 1ms", `unknown metric "p95"; use p50, p90, p99, slower`},
 		{"p90 150ms", "one of <= >= == != < > must stand at character 5"},
@@ -52,7 +61,7 @@ func TestParseThreshold(t *testing.T) {
 }
 
 func FuzzParseThreshold(f *testing.F) {
-	for _, s := range []string{"p90 < 150ms", "GET /a: slower<10%", ": ", "p90", "\xff", "findings..x == 1"} {
+	for _, s := range []string{"p90 < 150ms", "GET /a: slower<10%", ": ", "p90", "\xff", "findings..x == 1", "capacity.head >= 0.9 capacity.base", "open.p90<0 open.p50"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -120,6 +129,60 @@ func TestThresholds(t *testing.T) {
 			}
 			if !tt.holds && !strings.Contains(got.Reason, tt.text) {
 				t.Errorf("the reason %q does not quote the threshold", got.Reason)
+			}
+		})
+	}
+}
+
+// TestThresholdsUnderLoad lets what is measured under load gate, and only what
+// can be told.
+func TestThresholdsUnderLoad(t *testing.T) {
+	w := miniature.Record()
+	open := func(shift float64, lag time.Duration) analysis.Input {
+		in := input(w, miniature.Faults{})
+		in.OpenRounds, in.OpenRate = measured(3, 12, 4, 60, shift, true), 200
+		for i := range in.OpenRounds {
+			in.OpenRounds[i].SendLag = []time.Duration{lag, lag}
+		}
+		return in
+	}
+	found := func(base, control, head float64, late bool) analysis.Input {
+		in := input(w, miniature.Faults{})
+		in.Capacity = &analysis.CapacityFound{LimitMS: 50, Base: base, Control: control, Head: head, Bounded: true, Late: late}
+		return in
+	}
+	for name, tt := range map[string]struct {
+		in      analysis.Input
+		text    string
+		holds   bool
+		value   string
+		unknown string
+	}{
+		"slower":                       {open(1.5, 0), "open.slower < 10%", false, "", ""},
+		"slower by less":               {open(1.5, 0), "open.slower < 80%", true, "", ""},
+		"as fast":                      {open(1, 0), "open.slower < 1%", true, "0 %", ""},
+		"p90 above":                    {open(1.5, 0), "open.p90 < 1us", false, "", ""},
+		"p50 below":                    {open(1.5, 0), "open.p50 < 10s", true, "", ""},
+		"the sender was late":          {open(1.5, time.Millisecond), "open.p90 < 1us", true, "", "the sender was late"},
+		"no open load":                 {found(1000, 1000, 1000, false), "open.p90 < 1us", true, "", "set latency.open-rate"},
+		"head holds half":              {found(1000, 1000, 500, false), "capacity.head >= 0.9 capacity.base", false, "500/s", ""},
+		"head holds nearly as much":    {found(1000, 1000, 920, false), "capacity.head >= 0.9 capacity.base", true, "920/s", ""},
+		"head holds just as much":      {found(1000, 1000, 900, false), "capacity.head >= 0.9 capacity.base", true, "900/s", ""},
+		"a number":                     {found(1000, 1000, 500, false), "capacity.head >= 600/s", false, "500/s", ""},
+		"base":                         {found(1000, 1000, 500, false), "capacity.base >= 600", true, "1000/s", ""},
+		"base differs from itself":     {found(1000, 600, 500, false), "capacity.head >= 0.9 capacity.base", true, "", "two searches on base differ"},
+		"the search's sender was late": {found(1000, 1000, 500, true), "capacity.head >= 0.9 capacity.base", true, "", "the sender was late"},
+		"no search":                    {open(1, 0), "capacity.head >= 0.9 capacity.base", true, "", "set latency.capacity"},
+		"no search for the other side": {open(1, 0), "capacity.head >= 1", true, "", "set latency.capacity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := analysis.Run(tt.in, analysis.Options{FailOn: []string{"never"}, Thresholds: thresholds(t, tt.text)})
+			r := got.Thresholds[0]
+			if r.Holds != tt.holds || tt.value != "" && r.Value != tt.value || !strings.Contains(r.Unknown, tt.unknown) || tt.unknown == "" && r.Unknown != "" {
+				t.Errorf("got %+v", r)
+			}
+			if want := map[bool]analysis.Verdict{true: analysis.Pass, false: analysis.Fail}[tt.holds]; got.Verdict != want {
+				t.Errorf("verdict %s (%s), want %s", got.Verdict, got.Reason, want)
 			}
 		})
 	}

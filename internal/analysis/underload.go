@@ -80,7 +80,7 @@ func (r *run) openLoop() *OpenLoop {
 	all := s.endpoints()[0]
 	out.Pairs, out.P50, out.P90 = all.Requests, all.P50, all.P90
 	switch found := []Speed{out.P50.Verdict, out.P90.Verdict}; {
-	case out.SendLagP99MS > lateShare*out.P50.BaseMS:
+	case out.late():
 		out.Note = late(out.SendLagP99MS, out.P50.BaseMS)
 		out.P50.Verdict, out.P90.Verdict = SpeedInconclusive, SpeedInconclusive
 	case s.floor > o.MaxNoise:
@@ -98,6 +98,10 @@ func (r *run) openLoop() *OpenLoop {
 	}
 	return out
 }
+
+// late reports whether the sender was too late for the times to say something of
+// the service.
+func (o *OpenLoop) late() bool { return o.SendLagP99MS > lateShare*o.P50.BaseMS }
 
 // capacity judges the searches; nil when there were none.
 func (r *run) capacity() *Capacity {
