@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/reprise-ci/reprise/internal/authority"
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -28,6 +29,9 @@ type MockSettings struct {
 	Rules       []mock.Rule  `json:"rules,omitempty"`
 	MaxBody     int64        `json:"max_body,omitempty"`
 	MaxJournal  int          `json:"max_journal,omitempty"`
+	// Issuer is that of tokens, and IssuerKeys its private keys in PEM.
+	Issuer     *fresh.Issuer `json:"issuer,omitempty"`
+	IssuerKeys string        `json:"issuer_keys,omitempty"`
 	// Routes are the route templates by which near misses are found.
 	Routes []string `json:"routes,omitempty"`
 
@@ -54,8 +58,14 @@ func (s MockSettings) options(server ServerOptions) (mock.Options, error) {
 	if err != nil {
 		return mock.Options{}, err
 	}
+	issuer := s.Issuer
+	if issuer != nil {
+		keyed := *issuer
+		keyed.Private, issuer = s.IssuerKeys, &keyed
+	}
 	return mock.Options{
-		Arm: s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Fuzzy: s.Fuzzy, Descriptors: s.Descriptors, Latency: s.Latency, Rules: s.Rules,
+		Issuer: issuer,
+		Arm:    s.Arm, OneLane: s.OneLane, Headers: s.Headers, Repeat: s.Repeat, Fuzzy: s.Fuzzy, Descriptors: s.Descriptors, Latency: s.Latency, Rules: s.Rules,
 		MaxBody: s.MaxBody, MaxJournal: s.MaxJournal, Routes: router, Log: server.Log,
 	}, nil
 }

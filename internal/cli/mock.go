@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/snapshot"
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -65,6 +66,9 @@ func serveMock(ctx context.Context, s Surroundings, p *project, listen []string,
 	}
 	opts, err := p.MockOptions()
 	if err != nil {
+		return badInput(err)
+	}
+	if opts.Issuer, err = fresh.NewIssuer(recorded, p.Mock.Issuers...); err != nil {
 		return badInput(err)
 	}
 	opts.OneLane = true // nobody marks the lanes here

@@ -173,7 +173,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 		Build:      pipeline.Build{Command: c.Build.Command, Dir: c.Build.Dir},
 		Replay:     replay.Options{Concurrency: c.Replay.Concurrency, Timeout: time.Duration(c.Replay.Timeout), Router: router},
 		Middleware: c.Replay.Middleware,
-		Transform:  rewriting, Mock: standIn, Analysis: judging,
+		Transform:  rewriting, Mock: standIn, Issuers: c.Mock.Issuers, Analysis: judging,
 		Latency: pipeline.Latency{
 			Off: c.Latency.Off, Budget: time.Duration(c.Latency.Budget),
 			MinRounds: c.Latency.MinRounds, MaxRounds: c.Latency.MaxRounds, Pairs: c.Latency.Pairs, Load: load, History: c.Latency.History,

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/analysis"
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -106,6 +107,13 @@ func (c *Config) Validate() error {
 	}
 	for i, s := range c.Replay.Sign {
 		oneKey(fmt.Sprintf("replay.sign[%d]", i), s.Key, s.KeyEnv, s.KeyFile)
+	}
+	if never := len(c.Mock.Issuers) == 1 && c.Mock.Issuers[0] == fresh.Never; !never {
+		for i, name := range c.Mock.Issuers {
+			if err := fresh.CheckIssuer(name); err != nil {
+				wrong(fmt.Sprintf("mock.issuers[%d]", i), "%v", err)
+			}
+		}
 	}
 	for i, f := range c.Chaos.Faults {
 		where := fmt.Sprintf("chaos.faults[%d]", i)

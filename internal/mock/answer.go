@@ -79,6 +79,7 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 	if response.Body.Coding != "" {
 		response = fit(response, m.index.request(o.entry), &rec.x.Request)
 	}
+	response = m.renewed(rec, o, response)
 	first, err := m.pace(w, rec, response, took, scale, began)
 	if response == &recorded.Response {
 		rec.replayed(failureOf(err), first, time.Since(began))
@@ -232,6 +233,7 @@ func fit(response *traffic.Response, recorded, live *traffic.Request) *traffic.R
 	}
 	fitted := *response
 	fitted.Header = response.Header.Clone()
+	fitted.Trailer = response.Trailer.Clone()
 	fitted.Header.Del("Content-Encoding")
 	if fitted.Header.Has("Content-Length") && live.Method != http.MethodHead {
 		fitted.Header.Set("Content-Length", strconv.Itoa(len(plain)))

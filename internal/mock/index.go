@@ -26,6 +26,8 @@ type index struct {
 	inbound map[traffic.Lane]address // requests
 	numbers map[uint64]traffic.Lane  // by traffic.LaneNumber
 
+	renewals map[int32]renewal // by entry: what expires in its answer; most have none
+
 	exact   chains // by form and lane
 	classed chains // by classed form and lane
 	any     chains // by form, over all lanes
@@ -99,7 +101,8 @@ func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Fil
 	ix := &index{
 		seed: maphash.MakeSeed(), canon: newCanonicalizer(o.Headers, files), deps: newDependencies(),
 		lanes: map[traffic.Lane]*laneRange{}, inbound: map[traffic.Lane]address{},
-		numbers: map[uint64]traffic.Lane{}, groups: map[uint64]*group{}, ambiguous: map[uint64]struct{}{},
+		renewals: map[int32]renewal{},
+		numbers:  map[uint64]traffic.Lane{}, groups: map[uint64]*group{}, ambiguous: map[uint64]struct{}{},
 	}
 	ix.store.seed = ix.seed
 	calls := make([]*traffic.Exchange, 0, len(recorded))

@@ -264,6 +264,9 @@ func (m *Mock) settle(p *pass, ls *laneState, c *call, others []traffic.Lane) ou
 	}
 	if o.tier == traffic.TierMiss {
 		answer, ok := m.byRule(ls, c, false)
+		if !ok {
+			answer, ok = m.byIssuer(ls, c)
+		}
 		if !ok && o.unknown {
 			answer, ok = m.fuzzy(ls, c)
 		}

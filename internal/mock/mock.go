@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/reprise-ci/reprise/internal/authority"
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/timing"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
@@ -25,6 +26,8 @@ type Mock struct {
 
 	entered    sync.Map // lane number -> traffic.Lane, for lanes that are not recorded
 	laneValues sync.Map // traffic.Lane -> map[string]struct{}
+
+	ring *fresh.Ring // nil signs nothing
 
 	connections atomic.Uint64
 	answers     sync.Pool // of *answer, to be used again
@@ -52,7 +55,12 @@ func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*
 	if err != nil {
 		return nil, err
 	}
+	ring, err := o.Issuer.Open()
+	if err != nil {
+		return nil, err
+	}
 	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o, files), waiter: &timing.Waiter{}, passes: map[uint32]*pass{}}
+	m.ring = ring
 	if m.index.unanswered > 0 {
 		o.Log.Warn("recorded calls without an answer cannot be served", "calls", m.index.unanswered)
 	}

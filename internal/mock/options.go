@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -34,6 +35,10 @@ type Options struct {
 	Latency Latency
 	// Rules answer what was never recorded.
 	Rules []Rule
+	// Issuer stands in for those who issue tokens: its public keys are served in
+	// the place of theirs, and tokens in recorded answers are signed anew. Nil
+	// serves what was recorded.
+	Issuer *fresh.Issuer
 	// Routes gives the route templates by which near misses are found.
 	Routes *traffic.Router
 	// MaxBody bounds the request bodies that are read; 64 MiB if zero. Larger
@@ -97,6 +102,9 @@ func (o Options) Validate() error {
 		}
 	}
 	if _, err := compileRules(o.Rules); err != nil {
+		return err
+	}
+	if _, err := o.Issuer.Open(); err != nil {
 		return err
 	}
 	if o.MaxBody < 0 || o.MaxJournal < 0 {

@@ -3,11 +3,13 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/agent"
 	"github.com/reprise-ci/reprise/internal/deploy"
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -94,11 +96,16 @@ func (c *onCluster) startMock(ctx context.Context, arm Arm) error {
 		return err
 	}
 	o := c.r.options.Mock
+	issuerKeys := ""
+	if o.Issuer != nil {
+		issuerKeys = o.Issuer.Private
+	}
 	// The client outlives this step; its calls end with their own.
 	standIn := agent.NewMock(context.WithoutCancel(ctx), at)
 	_, err = standIn.Load(agent.MockSettings{
 		Arm: string(arm), Headers: o.Headers, Repeat: o.Repeat, Fuzzy: o.Fuzzy, Descriptors: o.Descriptors, Rules: o.Rules, Latency: o.Latency, MaxBody: o.MaxBody, MaxJournal: o.MaxJournal,
-		Routes: o.Routes.Templates(), CertPEM: c.r.authority.CertPEM(), KeyPEM: key, Ports: portsOf(c.r.recorded),
+		Issuer: o.Issuer, IssuerKeys: issuerKeys,
+		Routes: o.Routes.Templates(), CertPEM: c.r.authority.CertPEM(), KeyPEM: key, Ports: portsOf(c.r.recorded, o.Issuer),
 		DNS: &agent.DNSSettings{Port: 53, ClusterSuffixes: []string{c.dns.Domain}, Upstream: c.dns.Address},
 	}, agent.List(c.r.recorded))
 	if err != nil {
@@ -114,19 +121,28 @@ func (c *onCluster) startMock(ctx context.Context, arm Arm) error {
 	return standIn.Err()
 }
 
-// portsOf lists the ports on which dependencies were called, and the two that
-// new ones are most likely called on.
-func portsOf(recorded []*traffic.Exchange) []int {
+// portsOf lists the ports on which dependencies and issuers of tokens were
+// called, and the two that new ones are most likely called on.
+func portsOf(recorded []*traffic.Exchange, issuer *fresh.Issuer) []int {
 	seen := map[int]bool{80: true, 443: true}
 	ports := []int{80, 443}
-	for _, x := range recorded {
-		if x.Direction != traffic.Outbound {
-			continue
-		}
-		_, text := traffic.SplitAuthority(x.Request.Authority)
+	add := func(authority string) {
+		_, text := traffic.SplitAuthority(authority)
 		if port, err := strconv.Atoi(text); err == nil && port > 0 && port < 1<<16 && port != agent.ControlPort && !seen[port] {
 			seen[port] = true
 			ports = append(ports, port)
+		}
+	}
+	for _, x := range recorded {
+		if x.Direction == traffic.Outbound {
+			add(x.Request.Authority)
+		}
+	}
+	if issuer != nil {
+		for _, known := range issuer.Known {
+			if u, err := url.Parse(known); err == nil {
+				add(u.Host)
+			}
 		}
 	}
 	return ports

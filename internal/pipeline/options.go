@@ -38,6 +38,9 @@ type Options struct {
 	// none. It needs the target "process".
 	Middleware string
 	Mock       mock.Options
+	// Issuers name issuers of tokens besides those that the recording shows; see
+	// [fresh.NewIssuer].
+	Issuers []string
 	// Chaos is what goes wrong with dependencies in the extra passes that show
 	// whether head bears it as base does; nil makes none.
 	Chaos *mock.Faults

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/analysis"
 	"github.com/reprise-ci/reprise/internal/authority"
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/snapshot"
 	"github.com/reprise-ci/reprise/internal/source"
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -81,10 +82,27 @@ func (r *run) selectExchanges(stage string) error {
 	if r.bindings, err = transform.Learn(r.recorded, r.options.Transform); err != nil {
 		return badInput(stage, err)
 	}
+	if err := r.makeIssuer(); err != nil {
+		return badInput(stage, err)
+	}
 	if tokens := transform.Check(r.recorded, r.bindings, r.options.Transform).String(); tokens != "" {
 		for line := range strings.Lines(tokens) {
 			r.progress.Note("%s", strings.TrimSpace(line))
 		}
+	}
+	return nil
+}
+
+// makeIssuer makes the keys of this run for tokens: replayer and mocks share
+// them, on all arms.
+func (r *run) makeIssuer() error {
+	issuer, err := fresh.NewIssuer(r.recorded, r.options.Issuers...)
+	if err != nil || issuer == nil {
+		return err
+	}
+	r.options.Transform.Issuer, r.options.Mock.Issuer = issuer, issuer
+	if len(issuer.Known) > 0 {
+		r.progress.Note("tokens of %s are signed with keys of this run, which the mocks serve", strings.Join(issuer.Known, ", "))
 	}
 	return nil
 }

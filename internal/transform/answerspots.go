@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -42,8 +43,8 @@ func (w *answerWalk) give(s spot) {
 		s.collection = w.collection
 	}
 	w.visit(s)
-	if _, claims, ok := jwtParts(s.value); ok {
-		claimSpots(claims, s.path, func(_ leaf, claim spot) {
+	if t, ok := fresh.ParseToken(s.value); ok {
+		claimSpots(t.Claims, s.path, func(_ leaf, claim spot) {
 			claim.collection = s.collection
 			w.visit(claim)
 		})

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -31,7 +32,7 @@ type sighting struct {
 	id    string
 	path  traffic.Path
 	start time.Time
-	date  date
+	date  fresh.Date
 }
 
 const (
@@ -40,7 +41,7 @@ const (
 )
 
 func (c *clocks) see(endpoint string, x *traffic.Exchange, s spot) {
-	d, ok := readDate(s.value)
+	d, ok := fresh.ReadDate(s.value)
 	if !ok {
 		return
 	}
@@ -68,7 +69,7 @@ func followsClock(seen []sighting) bool {
 	var offsets, starts []time.Duration
 	for _, s := range seen {
 		from, limit := s.start, nearNow
-		if s.date.bare {
+		if s.date.Bare {
 			from, limit = s.start.UTC().Truncate(24*time.Hour), 24*time.Hour
 		}
 		offset := s.date.Sub(from)

@@ -2,25 +2,17 @@ package transform
 
 import (
 	"cmp"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/rsa"
-	_ "crypto/sha256" // the hashes of the algorithms
-	_ "crypto/sha512"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -36,7 +28,7 @@ type JWTRule struct {
 	Cookie string `yaml:"cookie" json:"cookie,omitempty"`
 	// At is any other place in requests, such as request.body.client_assertion.
 	At *traffic.Pattern `yaml:"at" json:"at,omitempty"`
-	// Algorithm is HS256, HS384, HS512, RS256 or ES256; empty means HS256.
+	// Algorithm is one of [fresh.Algorithms]; empty means HS256.
 	Algorithm string `yaml:"algorithm" json:"algorithm"`
 	// Key is the secret of HS algorithms, or a private key in PEM.
 	Key string `yaml:"key" json:"-"`
@@ -54,10 +46,8 @@ func (r JWTRule) validate() error {
 // signer is a rule with its key read.
 type signer struct {
 	JWTRule
-	hash    crypto.Hash
-	secret  []byte
-	private crypto.Signer
-	place   traffic.Pattern
+	key   *fresh.Key
+	place traffic.Pattern
 }
 
 func (r JWTRule) signer() (signer, error) {
@@ -78,64 +68,14 @@ func (r JWTRule) signer() (signer, error) {
 	default:
 		s.place = traffic.At("request", "header", cmp.Or(s.Header, "Authorization")).Pattern()
 	}
-	if s.Algorithm == "" {
-		s.Algorithm = "HS256"
+	var err error
+	if s.key, err = fresh.NewKey(cmp.Or(s.Algorithm, "HS256"), r.Key); err != nil {
+		return s, err
 	}
-	hashes := map[string]crypto.Hash{
-		"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512, "RS256": crypto.SHA256, "ES256": crypto.SHA256,
-	}
-	hash, ok := hashes[s.Algorithm]
-	switch {
-	case !ok:
-		return s, fmt.Errorf("algorithm %q must be HS256, HS384, HS512, RS256 or ES256", s.Algorithm)
-	case r.Key == "":
-		return s, errors.New("key is missing")
-	}
-	s.hash = hash
 	if _, err := json.Marshal(r.Claims); err != nil {
 		return s, fmt.Errorf("claims: %w", err)
 	}
-	if strings.HasPrefix(s.Algorithm, "HS") {
-		s.secret = []byte(r.Key)
-		return s, nil
-	}
-	key, err := privateKey(r.Key)
-	if err != nil {
-		return s, fmt.Errorf("key for %s: %w", r.Algorithm, err)
-	}
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		ok = r.Algorithm == "RS256"
-	case *ecdsa.PrivateKey:
-		ok = r.Algorithm == "ES256" && k.Curve == elliptic.P256()
-	}
-	if !ok {
-		return s, fmt.Errorf("the key is %T, which does not fit %s", key, r.Algorithm)
-	}
-	s.private = key
 	return s, nil
-}
-
-func privateKey(text string) (crypto.Signer, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, errors.New("it is not PEM")
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, errors.New("it is not a private key")
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, errors.New("it cannot sign")
-	}
-	return signer, nil
 }
 
 // tokenCache keeps tokens that were expensive to sign. Two exchanges share one
@@ -172,36 +112,28 @@ func (c *tokenCache) get(key tokenKey, sign func() (string, bool)) (string, bool
 	return token, ok
 }
 
-// resign signs the token at a spot anew when a rule takes it. A token that a
-// live answer gave does not come here.
+// resign signs the token at a spot anew when a rule takes it, or else when the
+// issuer of the run does. A token that a live answer gave does not come here.
 func (c *compiled) resign(recorded *traffic.Exchange, s spot) (string, bool) {
+	shift := c.age(recorded).Truncate(time.Second)
 	for n := range c.jwt {
 		rule := &c.jwt[n]
-		if !rule.place.Matches(s.path) {
-			continue
+		if rule.place.Matches(s.path) {
+			return c.tokens.get(tokenKey{s.value, shift, n}, func() (string, bool) { return rule.resign(s.value, shift) })
 		}
-		shift := c.age(recorded).Truncate(time.Second)
-		return c.tokens.get(tokenKey{s.value, shift, n}, func() (string, bool) { return rule.resign(s.value, shift) })
 	}
-	return s.value, false
+	if c.ring == nil || strings.Count(s.value, ".") != 2 {
+		return s.value, false
+	}
+	return c.tokens.get(tokenKey{s.value, shift, byIssuer}, func() (string, bool) { return c.ring.Renew(s.value, shift, nil) })
 }
 
-// jwtParts splits a token and decodes its header and claims. It reports false
-// for anything that is not a signed token.
-func jwtParts(token string) (header, claims []byte, ok bool) {
-	if !strings.HasPrefix(token, "ey") || strings.Count(token, ".") != 2 {
-		return nil, nil, false // a JSON object in base64 starts so
-	}
-	parts := strings.Split(token, ".")
-	header, errHeader := base64.RawURLEncoding.DecodeString(parts[0])
-	claims, errClaims := base64.RawURLEncoding.DecodeString(parts[1])
-	ok = errHeader == nil && errClaims == nil && isObject(header) && isObject(claims)
-	return header, claims, ok
-}
+// byIssuer stands in the place of a rule for the issuer of the run.
+const byIssuer = -1
 
-func isObject(data []byte) bool {
-	var object map[string]json.RawMessage
-	return json.Unmarshal(data, &object) == nil && object != nil
+// signs reports whether a token at a place is signed anew.
+func (c *compiled) signs(at traffic.Path, t fresh.Token) bool {
+	return slices.ContainsFunc(c.jwt, func(s signer) bool { return s.place.Matches(at) }) || c.ring.Takes(t)
 }
 
 // claimSpots visits the claims of the token at a place: its strings and
@@ -225,87 +157,17 @@ func withClaims(token string, claims []byte) string {
 // resign returns token with its times moved by shift and a new signature.
 // Claims keep their order and spelling.
 func (s *signer) resign(token string, shift time.Duration) (string, bool) {
-	header, claims, ok := jwtParts(token)
+	t, ok := fresh.ParseToken(token)
 	if !ok {
 		return token, false
 	}
-	header = setMember(header, "alg", s.Algorithm)
+	t = t.Shift(shift)
 	if s.KeyID != "" {
-		header = setMember(header, "kid", s.KeyID)
+		t.Header = fresh.SetMember(t.Header, "kid", s.KeyID)
 	}
-	claims = shiftTimes(claims, shift)
-	for name, value := range s.Claims {
-		claims = setMember(claims, name, value)
+	for _, name := range slices.Sorted(maps.Keys(s.Claims)) {
+		t.Claims = fresh.SetMember(t.Claims, name, s.Claims[name])
 	}
-	signed := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(claims)
-	signature, err := s.sign(signed)
-	if err != nil {
-		return token, false
-	}
-	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), true
-}
-
-func (s *signer) sign(text string) ([]byte, error) {
-	if s.secret != nil {
-		mac := hmac.New(s.hash.New, s.secret)
-		mac.Write([]byte(text))
-		return mac.Sum(nil), nil
-	}
-	h := s.hash.New()
-	h.Write([]byte(text))
-	digest := h.Sum(nil)
-	if key, ok := s.private.(*ecdsa.PrivateKey); ok { // two 32-byte numbers, not ASN.1
-		r, v, err := ecdsa.Sign(rand.Reader, key, digest)
-		if err != nil {
-			return nil, err
-		}
-		signature := make([]byte, 64)
-		r.FillBytes(signature[:32])
-		v.FillBytes(signature[32:])
-		return signature, nil
-	}
-	return s.private.Sign(rand.Reader, digest, s.hash)
-}
-
-// shiftTimes moves iat, nbf and exp of a claims object, in its own bytes.
-func shiftTimes(claims []byte, shift time.Duration) []byte {
-	var edits []edit
-	jsonLeaves(claims, traffic.Path{}, func(l leaf) {
-		if l.path.Len() != 1 || !l.number || l.key != "iat" && l.key != "nbf" && l.key != "exp" {
-			return
-		}
-		seconds, err := strconv.ParseFloat(l.text(claims), 64)
-		if err == nil {
-			edits = append(edits, edit{l.start, l.end, strconv.FormatInt(int64(seconds+shift.Seconds()), 10)})
-		}
-	})
-	return applyEdits(claims, edits)
-}
-
-// setMember sets a member of a JSON object: in its place when it is a string or
-// number there, else at the end.
-func setMember(object []byte, name string, value any) []byte {
-	literal, err := json.Marshal(value)
-	if err != nil {
-		return object
-	}
-	var edits []edit
-	jsonLeaves(object, traffic.Path{}, func(l leaf) {
-		if l.path.Len() == 1 && l.key == name {
-			edits = append(edits, edit{l.start, l.end, string(literal)})
-		}
-	})
-	if len(edits) > 0 {
-		return applyEdits(object, edits)
-	}
-	var members map[string]json.RawMessage
-	if json.Unmarshal(object, &members) != nil {
-		return object
-	}
-	members[name] = literal
-	out, err := json.Marshal(members)
-	if err != nil {
-		return object
-	}
-	return out
+	signed, err := t.Sign(s.key)
+	return signed, err == nil
 }

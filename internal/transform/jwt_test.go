@@ -176,7 +176,7 @@ func TestValidateSaysWhatIsWrong(t *testing.T) {
 		give transform.Options
 		want string
 	}{
-		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "none", Key: "k"}}}, `jwt[0]: algorithm "none" must be HS256, HS384, HS512, RS256 or ES256`},
+		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "none", Key: "k"}}}, `jwt[0]: algorithm "none" must be HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA`},
 		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "HS256"}}}, `jwt[0]: key is missing`},
 		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "RS256", Key: "k"}}}, `jwt[0]: key for RS256: it is not PEM`},
 		{transform.Options{JWT: []transform.JWTRule{{Algorithm: "RS256", Key: pemKey(t, ecKey)}}}, `jwt[0]: the key is *ecdsa.PrivateKey, which does not fit RS256`},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -87,6 +88,8 @@ type learner struct {
 	paths map[string][]source // exchange id -> all sources, before it is known which are used
 	taken map[[2]string]bool  // (source id, identity) that some use takes
 
+	nonces map[string][]spot // outbound id -> nonces in the tokens that it was given
+
 	clocks clocks
 }
 
@@ -106,12 +109,14 @@ func newLearner(recorded []*traffic.Exchange, opts Options) *learner {
 		},
 		clocks: clocks{places: make(map[clockPlace][]sighting)},
 		order:  make(map[string]int), used: make(map[string]bool), own: make(map[string]bool),
-		given: make(map[string][]giver), paths: make(map[string][]source), taken: make(map[[2]string]bool),
+		nonces: make(map[string][]spot),
+		given:  make(map[string][]giver), paths: make(map[string][]source), taken: make(map[[2]string]bool),
 	}
 	for _, x := range recorded {
 		l.requests = append(l.requests, x)
 		if x.Direction == traffic.Outbound {
 			l.bindings.outbound = true
+			l.findNonces(x)
 		} else if x.Response != nil {
 			l.answers = append(l.answers, x)
 		}
@@ -149,11 +154,34 @@ func (l *learner) identities(x *traffic.Exchange, s spot, visit func(string)) {
 // answers that nobody sends back take no memory.
 func (l *learner) collectUsed() {
 	for _, x := range l.requests {
-		rewriteRequest(&x.Request, func(s spot) (string, bool) {
+		l.sent(x, func(s spot) {
 			l.identities(x, s, func(identity string) { l.used[identity] = true })
-			return "", false
 		})
 	}
+}
+
+// sent visits the values that a request holds, and the nonces of the tokens
+// that answer an outbound one: the service gave them to its client before, and
+// wants to see them again.
+func (l *learner) sent(x *traffic.Exchange, visit func(spot)) {
+	rewriteRequest(&x.Request, func(s spot) (string, bool) {
+		visit(s)
+		return "", false
+	})
+	for _, s := range l.nonces[x.ID] {
+		visit(s)
+	}
+}
+
+func (l *learner) findNonces(x *traffic.Exchange) {
+	if fresh.KindOf(x) != fresh.Tokens {
+		return
+	}
+	answerSpots(x, func(s spot) {
+		if s.key == "nonce" {
+			l.nonces[x.ID] = append(l.nonces[x.ID], s)
+		}
+	})
 }
 
 // answersUntil takes in the answers that were complete at t.
@@ -197,7 +225,7 @@ func (l *learner) request(x *traffic.Exchange) {
 	position, known := l.order[lane]
 	bound := make(map[string]bool)
 	endpoint := l.opts.Router.Endpoint(&x.Request)
-	rewriteRequest(&x.Request, func(s spot) (string, bool) {
+	l.sent(x, func(s spot) {
 		given := false // by an answer
 		l.identities(x, s, func(identity string) {
 			givers := l.given[identity]
@@ -234,7 +262,6 @@ func (l *learner) request(x *traffic.Exchange) {
 		if !given && x.Direction != traffic.Outbound && !l.opts.forbids(s.path) {
 			l.clocks.see(endpoint, x, s)
 		}
-		return "", false
 	})
 }
 

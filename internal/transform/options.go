@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -18,6 +19,9 @@ import (
 type Options struct {
 	// JWT gives the keys for signing tokens anew.
 	JWT []JWTRule `yaml:"jwt" json:"jwt,omitempty"`
+	// Issuer signs the tokens that no rule takes and whose issuer the mock stands
+	// in for; nil leaves them.
+	Issuer *fresh.Issuer `yaml:"-" json:"issuer,omitempty"`
 	// Headers are applied in order, after values and tokens.
 	Headers []HeaderRule `yaml:"headers" json:"headers,omitempty"`
 	// Shift names places in requests that hold dates or times; they move by the
@@ -64,6 +68,9 @@ func (o Options) Validate() error {
 		if err := rule.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("jwt[%d]: %w", i, err))
 		}
+	}
+	if _, err := o.Issuer.Open(); err != nil {
+		errs = append(errs, err)
 	}
 	for i, rule := range o.Headers {
 		if err := rule.validate(); err != nil {
@@ -183,9 +190,10 @@ func (o Options) forbids(path traffic.Path) bool {
 // compiled is Options made ready for use.
 type compiled struct {
 	jwt    []signer
+	ring   *fresh.Ring // nil signs nothing
 	rules  []headerRule
 	shift  []traffic.Pattern
-	signs  []signRule
+	sign   []signRule
 	bind   []BindRule
 	router *traffic.Router
 	now    func() time.Time
@@ -208,6 +216,7 @@ func (o Options) compile() compiled {
 	if c.now == nil {
 		c.now = time.Now
 	}
+	c.ring, _ = o.Issuer.Open() // Validate has tried
 	for _, rule := range o.JWT {
 		if s, err := rule.signer(); err == nil {
 			c.jwt = append(c.jwt, s)
@@ -231,7 +240,7 @@ func (o Options) compile() compiled {
 		if rule.When != nil {
 			r.when, _ = rule.When.compile(o.Router)
 		}
-		c.signs = append(c.signs, r)
+		c.sign = append(c.sign, r)
 	}
 	return c
 }
@@ -244,7 +253,7 @@ func (c *compiled) moves(path traffic.Path) bool {
 // signatures applies the signing rules that pick the recorded exchange.
 func (c *compiled) signatures(recorded *traffic.Exchange, req *traffic.Request) *traffic.Request {
 	out := req
-	for _, rule := range c.signs {
+	for _, rule := range c.sign {
 		if rule.when != nil && !rule.when(recorded) {
 			continue
 		}

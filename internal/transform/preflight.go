@@ -1,12 +1,11 @@
 package transform
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -38,13 +37,13 @@ func Check(recorded []*traffic.Exchange, b *Bindings, opts Options) Preflight {
 			continue
 		}
 		eachToken(&x.Request, func(at traffic.Path, token string) {
-			_, claims, ok := jwtParts(token)
+			t, ok := fresh.ParseToken(token)
 			if !ok || seen[token] {
 				return
 			}
 			seen[token] = true
 			p.Tokens++
-			expired, was := expiredAt(claims, now), expiredAt(claims, x.Start)
+			expired, was := t.ExpiredAt(now), t.ExpiredAt(x.Start)
 			switch {
 			case was:
 				p.WasExpired++
@@ -54,7 +53,7 @@ func Check(recorded []*traffic.Exchange, b *Bindings, opts Options) Preflight {
 			switch {
 			case slices.Contains(b.uses[x.ID], token):
 				p.Bound++
-			case slices.ContainsFunc(c.jwt, func(s signer) bool { return s.place.Matches(at) }):
+			case c.signs(at, t):
 				p.Resigned++
 			case expired && !was:
 				p.Left++
@@ -88,11 +87,4 @@ func eachToken(req *traffic.Request, visit func(at traffic.Path, token string)) 
 		}
 		return "", false
 	})
-}
-
-func expiredAt(claims []byte, t time.Time) bool {
-	var times struct {
-		Exp float64 `json:"exp"`
-	}
-	return json.Unmarshal(claims, &times) == nil && times.Exp > 0 && float64(t.Unix()) >= times.Exp
 }

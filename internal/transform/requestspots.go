@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -59,10 +60,11 @@ func (w *requestWalk) offer(s spot) (string, bool) {
 
 // token offers the claims of a token, and the token with what became of them.
 func (w *requestWalk) token(s spot) (string, bool) {
-	_, claims, ok := jwtParts(s.value)
+	t, ok := fresh.ParseToken(s.value)
 	if !ok {
 		return s.value, false
 	}
+	claims := t.Claims
 	var edits []edit
 	claimSpots(claims, s.path, func(l leaf, claim spot) {
 		claim.collection = w.collection

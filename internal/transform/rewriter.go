@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -20,7 +21,7 @@ type Rewriter struct {
 	live map[string]string // identity -> live value
 	jars map[int]jar       // by browser
 
-	moved map[string][]traffic.Binding // exchange id -> dates of its last request
+	moved map[string][]traffic.Binding // exchange id -> dates and tokens of its last request
 }
 
 // NewRewriter returns a rewriter that has seen no live answer yet. b may be nil
@@ -44,17 +45,23 @@ func (r *Rewriter) Needs(id string) []string { return r.bindings.Needs(id) }
 func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	req := &recorded.Request
 	pairs, moves := r.resolved(recorded.ID), r.bindings.moves[recorded.ID]
-	if len(pairs) > 0 || len(moves) > 0 || len(r.opts.shift) > 0 || len(r.opts.jwt) > 0 {
+	if len(pairs) > 0 || len(moves) > 0 || len(r.opts.shift) > 0 || len(r.opts.jwt) > 0 || r.opts.ring != nil {
 		var moved []traffic.Binding
 		req = rewriteSigned(req, func(s spot) (string, bool) {
 			text, ok := r.replaceIn(recorded, s, pairs)
 			if !ok && (r.opts.moves(s.path) || len(moves) > 0 && slices.Contains(moves, s.path.String())) {
-				if text, ok = shiftDate(s.value, r.opts.age(recorded)); ok && text != s.value {
+				if text, ok = fresh.ShiftDate(s.value, r.opts.age(recorded)); ok && text != s.value {
 					moved = append(moved, traffic.Binding{Recorded: s.value, Live: text})
 				}
 			}
 			return text, ok
-		}, func(s spot) (string, bool) { return r.opts.resign(recorded, s) })
+		}, func(s spot) (string, bool) {
+			token, ok := r.opts.resign(recorded, s)
+			if ok && token != s.value {
+				moved = append(moved, traffic.Binding{Recorded: s.value, Live: token})
+			}
+			return token, ok
+		})
 		if len(moved) > 0 {
 			r.mu.Lock()
 			r.moved[recorded.ID] = moved
@@ -66,8 +73,8 @@ func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	return r.opts.signatures(recorded, req)
 }
 
-// Moved returns the dates that the last request for the exchange with this ID
-// moved, so that a mock finds calls that hold them.
+// Moved returns the dates and tokens that the last request for the exchange with
+// this ID renewed, so that a mock finds calls that hold them.
 func (r *Rewriter) Moved(id string) []traffic.Binding {
 	r.mu.Lock()
 	defer r.mu.Unlock()

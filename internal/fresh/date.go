@@ -1,4 +1,4 @@
-package transform
+package fresh
 
 import (
 	"net/http"
@@ -10,27 +10,28 @@ import (
 
 var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d|[+-]\d{4})?$`)
 
-// date is a date or time as it was written.
-type date struct {
+// Date is a date or time as it was written.
+type Date struct {
 	time.Time
-	bare  bool // a day without a time
+	// Bare says that it is a day without a time.
+	Bare  bool
 	write func(time.Time) string
 }
 
-// readDate reads a date or time in any of the forms that requests use: RFC 3339
+// ReadDate reads a date or time in any of the forms that requests use: RFC 3339
 // with any precision and zone, seconds to nanoseconds since 1970, HTTP dates,
 // the basic form of ISO 8601, and bare dates.
-func readDate(text string) (date, bool) {
+func ReadDate(text string) (Date, bool) {
 	if len(text) < len(time.DateOnly) || len(text) > 40 {
-		return date{}, false
+		return Date{}, false
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && text[0] != '-' && text[0] != '+' {
 		unit := map[int]time.Duration{10: time.Second, 13: time.Millisecond, 16: time.Microsecond, 19: time.Nanosecond}[len(text)]
 		if unit == 0 {
-			return date{}, false
+			return Date{}, false
 		}
 		perSecond := int64(time.Second / unit)
-		return date{
+		return Date{
 			Time: time.Unix(n/perSecond, n%perSecond*int64(unit)),
 			write: func(t time.Time) string {
 				return strconv.FormatInt(t.Unix()*perSecond+int64(t.Nanosecond())/int64(unit), 10)
@@ -55,20 +56,20 @@ func readDate(text string) (date, bool) {
 	}
 	for _, layout := range layouts {
 		if t, err := time.Parse(layout, text); err == nil {
-			return date{t, layout == time.DateOnly, func(t time.Time) string { return t.Format(layout) }}, true
+			return Date{t, layout == time.DateOnly, func(t time.Time) string { return t.Format(layout) }}, true
 		}
 	}
-	return date{}, false
+	return Date{}, false
 }
 
-// shiftDate moves a date or time and writes it in its own form. Bare dates move
+// ShiftDate moves a date or time and writes it in its own form. Bare dates move
 // by whole days. It reports false for texts that are neither.
-func shiftDate(text string, by time.Duration) (string, bool) {
-	d, ok := readDate(text)
+func ShiftDate(text string, by time.Duration) (string, bool) {
+	d, ok := ReadDate(text)
 	if !ok {
 		return text, false
 	}
-	if d.bare {
+	if d.Bare {
 		by = by.Round(24 * time.Hour)
 	}
 	return d.write(d.Add(by)), true
