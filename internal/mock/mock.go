@@ -59,7 +59,7 @@ func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*
 	if err != nil {
 		return nil, err
 	}
-	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o, files), waiter: &timing.Waiter{}, passes: map[uint32]*pass{}}
+	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o, files), waiter: &timing.Waiter{Learn: true}, passes: map[uint32]*pass{}}
 	m.ring = ring
 	if m.index.unanswered > 0 {
 		o.Log.Warn("recorded calls without an answer cannot be served", "calls", m.index.unanswered)

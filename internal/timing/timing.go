@@ -17,8 +17,13 @@ type Waiter struct {
 	// trades a core for microseconds. [DefaultSpin] is a fair choice for the
 	// one sender of a load; leave it zero where many wait at once.
 	Spin time.Duration
+	// Learn makes the busy loop as long as nearly all wakings were late of late,
+	// at most [MaxLearned], for waits that are long beside it. One wait at a time
+	// loops so; those that are due together with it wait for the kernel alone.
+	Learn bool
 
 	kernel kernel
+	late   lateness
 }
 
 // DefaultSpin returns 20 µs on machines with four cores or more, and nothing on
@@ -37,9 +42,17 @@ func (w *Waiter) Until(ctx context.Context, t time.Time) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := w.sleep(ctx, t); err != nil {
+	if w.Learn && time.Until(t) > minLearned {
+		return w.learned(ctx, t)
+	}
+	if err := w.sleep(ctx, t, w.Spin); err != nil {
 		return err
 	}
+	return spin(ctx, t)
+}
+
+// spin looks at the clock until t.
+func spin(ctx context.Context, t time.Time) error {
 	for time.Now().Before(t) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -53,9 +66,10 @@ func (w *Waiter) Sleep(ctx context.Context, d time.Duration) error {
 	return w.Until(ctx, time.Now().Add(d))
 }
 
-// sleep covers the part of the wait before the busy loop.
-func (w *Waiter) sleep(ctx context.Context, t time.Time) error {
-	d := time.Until(t) - w.Spin
+// sleep covers the part of the wait before the busy loop, which is to begin
+// that much before t.
+func (w *Waiter) sleep(ctx context.Context, t time.Time, before time.Duration) error {
+	d := time.Until(t) - before
 	if d <= 0 {
 		return nil
 	}

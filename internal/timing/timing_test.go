@@ -3,6 +3,7 @@ package timing_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -22,10 +23,11 @@ func TestUntilIsNeverEarly(t *testing.T) {
 		{200 * time.Microsecond, 0, "below the runtime's resolution"},
 		{3 * time.Millisecond, 100 * time.Microsecond, "a kernel wait and a busy loop"},
 		{50 * time.Microsecond, time.Millisecond, "a busy loop alone"},
+		{3 * time.Millisecond, 0, "a loop of learned length"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {
-			w := &timing.Waiter{Spin: tt.spin}
+			w := &timing.Waiter{Spin: tt.spin, Learn: tt.reason == "a loop of learned length"}
 			defer w.Close()
 			for range 5 { // the second round reuses the kernel's timer
 				at := time.Now().Add(tt.ahead)
@@ -62,14 +64,20 @@ func TestUntilEndsWithItsContext(t *testing.T) {
 // Many goroutines cancel and wait on one Waiter: a timer that a cancelled wait
 // leaves behind must never wake another wait early.
 func TestConcurrentWaits(t *testing.T) {
-	w := &timing.Waiter{}
+	for _, learn := range []bool{false, true} {
+		t.Run(fmt.Sprintf("learn=%v", learn), func(t *testing.T) { concurrentWaits(t, learn) })
+	}
+}
+
+func concurrentWaits(t *testing.T, learn bool) {
+	w := &timing.Waiter{Learn: learn}
 	defer w.Close()
 	var wg sync.WaitGroup
 	for g := range 100 {
 		wg.Go(func() {
 			for i := range 10 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration((g+i)%5+1)*300*time.Microsecond)
-				at := time.Now().Add(time.Millisecond)
+				at := time.Now().Add(1200 * time.Microsecond)
 				if err := w.Until(ctx, at); err == nil && time.Now().Before(at) {
 					t.Error("woke early without an error")
 				}
