@@ -90,8 +90,18 @@ func (c *Config) MockOptions() (mock.Options, error) {
 		}
 		opts.Repeat[host] = mock.Repeat(policy)
 	}
-	if c.Mock.Latency == "recorded" {
-		opts.Latency = mock.Latency{Scale: 1, EveryPass: true}
+	opts.Latency.EveryPass = true
+	switch c.Mock.Latency {
+	case "recorded":
+		opts.Latency.Scale = 1
+	case "scaled":
+		opts.Latency.Scale = c.Mock.LatencyScale
+	}
+	for host, l := range c.Mock.LatencyOf {
+		if opts.Latency.Of == nil {
+			opts.Latency.Of = map[string]mock.DependencyLatency{}
+		}
+		opts.Latency.Of[host] = l.latency()
 	}
 	return opts, nil
 }

@@ -152,8 +152,11 @@ type Latency struct {
 
 // Mock says how the stand-in of the dependencies answers.
 type Mock struct {
-	Latency string `yaml:"latency" doc:"delay of recorded answers: none or recorded"`
-	Repeat  string `yaml:"repeat" doc:"answer to more calls than were recorded: auto (reads get the last answer, writes fail), last, cycle or fail"`
+	Latency      string  `yaml:"latency" doc:"delay of recorded answers: none, recorded or scaled"`
+	LatencyScale float64 `yaml:"latency-scale" doc:"by what scaled multiplies the recorded times"`
+	// LatencyOf says it otherwise for single dependencies, by host.
+	LatencyOf map[string]MockLatency `yaml:"latency-of"`
+	Repeat    string                 `yaml:"repeat" doc:"answer to more calls than were recorded: auto (reads get the last answer, writes fail), last, cycle or fail"`
 	// RepeatOf is Repeat for single dependencies, by host.
 	RepeatOf    map[string]string `yaml:"repeat-of"`
 	Rules       string            `yaml:"rules" doc:"file of mock rules for calls that were never recorded"`
@@ -162,6 +165,26 @@ type Mock struct {
 	Fuzzy       bool              `yaml:"fuzzy" doc:"answer a read that nothing recorded equals from the recorded call most like it; such an answer is a guess and shown as one"`
 	FuzzyScore  float64           `yaml:"fuzzy-score" doc:"how alike the two must be, 0 to 1"`
 	FuzzyMargin float64           `yaml:"fuzzy-margin" doc:"how much less alike any recorded call with another answer must be"`
+}
+
+// MockLatency says how long the answers of one dependency take; see
+// [mock.DependencyLatency].
+type MockLatency struct {
+	Scale  *float64 `yaml:"scale"` // 1 if neither this nor a median is given
+	Median Duration `yaml:"median"`
+	Sigma  float64  `yaml:"sigma"`
+}
+
+// latency is the same for the mock.
+func (l MockLatency) latency() mock.DependencyLatency {
+	d := mock.DependencyLatency{Median: time.Duration(l.Median), Sigma: l.Sigma}
+	switch {
+	case l.Scale != nil:
+		d.Scale = *l.Scale
+	case l.Median == 0:
+		d.Scale = 1
+	}
+	return d
 }
 
 // Chaos says how dependencies go wrong in extra passes of base and head.
@@ -232,7 +255,7 @@ func Default() *Config {
 		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
 		Replay:    Replay{Concurrency: 1, Workers: 1, Timeout: Duration(10 * time.Second)},
 		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 40, Pairs: 100, OpenRounds: 8},
-		Mock:      Mock{Latency: "none", Repeat: "auto", FuzzyScore: 0.9, FuzzyMargin: 0.1},
+		Mock:      Mock{Latency: "none", LatencyScale: 1, Repeat: "auto", FuzzyScore: 0.9, FuzzyMargin: 0.1},
 	}
 }
 

@@ -18,7 +18,7 @@ var choices = map[string][]string{
 	"fail-on":      {"response", "outbound", "crash", "fragility", "latency", "resource", "inconclusive", "assisted", "never"},
 	"keep":         {"never", "on-failure", "always"},
 	"comment":      {"auto", "always", "on-failure", "never"},
-	"mock.latency": {"none", "recorded"},
+	"mock.latency": {"none", "recorded", "scaled"},
 	"mock.repeat":  {"auto", "last", "cycle", "fail"},
 }
 
@@ -47,6 +47,16 @@ func (c *Config) Validate() error {
 	for host, policy := range c.Mock.RepeatOf {
 		if !slices.Contains(choices["mock.repeat"][1:], policy) {
 			wrong("mock.repeat-of."+host, "%q is not one of %s", policy, strings.Join(choices["mock.repeat"][1:], ", "))
+		}
+	}
+	if !(c.Mock.LatencyScale > 0 && c.Mock.LatencyScale <= 1000) {
+		wrong("mock.latency-scale", "%v must be above 0 and at most 1000", c.Mock.LatencyScale)
+	} else if c.Mock.LatencyScale != 1 && c.Mock.Latency != "scaled" {
+		wrong("mock.latency-scale", "needs mock.latency: scaled")
+	}
+	for host, l := range c.Mock.LatencyOf {
+		if err := l.latency().Validate(); err != nil {
+			wrong("mock.latency-of."+host, "%v", err)
 		}
 	}
 	for key, share := range map[string]float64{"mock.fuzzy-score": c.Mock.FuzzyScore, "mock.fuzzy-margin": c.Mock.FuzzyMargin} {

@@ -61,17 +61,16 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 	said := m.index.store.read(m.index.entries[o.entry].said)
 	said.answer(recorded)
 	var took times
-	scale := m.scale(rec.x.Match.Pass)
-	if recorded.none || scale > 0 {
+	if recorded.none || o.tempo != (tempo{}) {
 		took = m.index.times(o.entry)
 	}
 	if recorded.none {
 		if recorded.failure == traffic.FailureTimeout { // cut short, it still breaks off
-			m.waiter.Until(w.context(), began.Add(patience(took.last)))
+			m.wait(w.context(), began, patience(took.last))
 		} else {
-			m.wait(w.context(), began, scale, took.last)
+			m.wait(w.context(), began, o.tempo.times(took).last)
 		}
-		rec.finish(nil, recorded.failure, 0, time.Since(began))
+		rec.finish(nil, recorded.failure, 0, m.since(began))
 		w.abort()
 		return errAborted
 	}
@@ -80,11 +79,11 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 		response = fit(response, m.index.request(o.entry), &rec.x.Request)
 	}
 	response = m.renewed(rec, o, response)
-	first, err := m.pace(w, rec, response, took, scale, began)
+	first, err := m.pace(w, rec, response, o.tempo.times(took), began)
 	if response == &recorded.Response {
-		rec.replayed(failureOf(err), first, time.Since(began))
+		rec.replayed(failureOf(err), first, m.since(began))
 	} else {
-		rec.finish(response, failureOf(err), first, time.Since(began))
+		rec.finish(response, failureOf(err), first, m.since(began))
 	}
 	return err
 }
@@ -119,15 +118,17 @@ func (m *Mock) makeUp(w responder, rec *record, o outcome, began time.Time) erro
 	response := o.response
 	switch grpc := rec.x.Request.Proto == "HTTP/2.0" && isGRPC(mediaType(rec.x.Request.Header.Get("Content-Type"))); {
 	case response != nil:
-		if o.delay > 0 {
-			if err := m.waiter.Until(w.context(), began.Add(o.delay)); err != nil {
-				return err
-			}
+		delay := o.delay
+		if delay == 0 {
+			delay = o.tempo.drawn
+		}
+		if err := m.wait(w.context(), began, delay); err != nil {
+			return err
 		}
 	case o.fault != nil && o.fault.Kind == FaultStatus:
 		response = plainResponse(o.fault.status(), "reprise: "+o.fault.describe()+"\n")
 	case o.fault != nil:
-		rec.finish(nil, traffic.FailureReset, 0, time.Since(began))
+		rec.finish(nil, traffic.FailureReset, 0, m.since(began))
 		if o.fault.Kind == FaultReset {
 			w.abort()
 		}
@@ -138,43 +139,28 @@ func (m *Mock) makeUp(w responder, rec *record, o outcome, began time.Time) erro
 		response = missResponse(rec.x)
 	}
 	err := send(w, &rec.x.Request, response)
-	rec.finish(response, failureOf(err), time.Since(began), time.Since(began))
+	rec.finish(response, failureOf(err), m.since(began), m.since(began))
 	return err
 }
 
-// scale returns by what the recorded latency is multiplied in a pass.
-func (m *Mock) scale(pass uint32) float64 {
-	if pass < 2 && !m.opts.Latency.EveryPass {
-		return 0
-	}
-	return m.opts.Latency.Scale
-}
-
-func (m *Mock) wait(ctx context.Context, began time.Time, scale float64, recorded time.Duration) error {
-	if scale == 0 || recorded <= 0 {
-		return nil
-	}
-	return m.waiter.Until(ctx, began.Add(time.Duration(scale*float64(recorded))))
-}
-
-// pace sends a response with the recorded latency: the head when its first
+// pace sends a response at its times: the head when its first
 // byte is due, the body when its last one is. Differences below a millisecond
 // are not worth two packets: both are waited for before the head. It returns
 // when the head went out.
-func (m *Mock) pace(w responder, rec *record, response *traffic.Response, took times, scale float64, began time.Time) (first time.Duration, err error) {
-	if scale == 0 {
-		first = time.Since(began)
+func (m *Mock) pace(w responder, rec *record, response *traffic.Response, took times, began time.Time) (first time.Duration, err error) {
+	if took == (times{}) {
+		first = m.since(began)
 		return first, send(w, &rec.x.Request, response)
 	}
-	split := time.Duration(scale*float64(took.last-took.first)) >= time.Millisecond
+	split := took.last-took.first >= time.Millisecond
 	due := took.first
 	if !split {
 		due = max(due, took.last)
 	}
-	if err := m.wait(w.context(), began, scale, due); err != nil {
+	if err := m.wait(w.context(), began, due); err != nil {
 		return 0, err
 	}
-	first = time.Since(began)
+	first = m.since(began)
 	if !split {
 		return first, send(w, &rec.x.Request, response)
 	}
@@ -189,7 +175,7 @@ func (m *Mock) pace(w responder, rec *record, response *traffic.Response, took t
 		// The recording does not say when each piece came: they are spread
 		// evenly, the last one at the end.
 		due := took.first + (took.last-took.first)*time.Duration(i+1)/time.Duration(len(pieces))
-		if err := m.wait(w.context(), began, scale, due); err != nil {
+		if err := m.wait(w.context(), began, due); err != nil {
 			return first, err
 		}
 		if err := w.write(piece); err != nil {

@@ -80,7 +80,7 @@ func BenchmarkDelay(b *testing.B) {
 	defer m.Close()
 	names := []string{"reprise", "spin"}
 	waits := []func(began time.Time) error{
-		func(began time.Time) error { return m.wait(b.Context(), began, 1, delay) },
+		func(began time.Time) error { return m.wait(b.Context(), began, delay) },
 		func(began time.Time) error {
 			for time.Since(began) < delay {
 			}

@@ -97,7 +97,15 @@ func (p *pass) fault(ls *laneState, c *call) *Fault {
 	if faults == nil {
 		return nil
 	}
-	// Values that the service makes up differ between arms; their class does not.
+	sig := steadyHash(c)
+	try := ls.again(sig)
+	host, _ := traffic.SplitAuthority(c.dep)
+	return faults.choose(host, func(k FaultKind) bool { return k != FaultDNS && k != FaultTLS }, uint64(traffic.LaneNumber(ls.name)), sig, uint64(try))
+}
+
+// steadyHash returns a hash of a call that is the same in every arm and every
+// run: values that the service makes up differ, their class does not.
+func steadyHash(c *call) uint64 {
 	h := fnv.New64a()
 	for i, t := range c.form {
 		value := t.text
@@ -107,16 +115,18 @@ func (p *pass) fault(ls *laneState, c *call) *Fault {
 		h.Write([]byte{byte(t.kind)})
 		h.Write([]byte(value))
 	}
-	sig := h.Sum64()
+	return h.Sum64()
+}
+
+// again counts the calls of a lane by what they are.
+func (ls *laneState) again(sig uint64) int {
 	ls.mu.Lock()
+	defer ls.mu.Unlock()
 	if ls.tries == nil {
 		ls.tries = map[uint64]int{}
 	}
 	ls.tries[sig]++
-	try := ls.tries[sig]
-	ls.mu.Unlock()
-	host, _ := traffic.SplitAuthority(c.dep)
-	return faults.choose(host, func(k FaultKind) bool { return k != FaultDNS && k != FaultTLS }, uint64(traffic.LaneNumber(ls.name)), sig, uint64(try))
+	return ls.tries[sig]
 }
 
 // choose returns the first fault of a dependency that the dice pick.
@@ -216,7 +226,7 @@ func (f *faulty) write(p []byte) error {
 		return errAborted
 	case FaultDrip:
 		size := max(1, f.fault.rate()*int(dripPiece)/int(time.Second))
-		due := time.Now()
+		due := f.mock.opts.Now()
 		for len(p) > 0 {
 			n := min(size, len(p))
 			if err := f.responder.write(p[:n]); err != nil {
@@ -226,7 +236,7 @@ func (f *faulty) write(p []byte) error {
 				return err
 			}
 			p, due = p[n:], due.Add(time.Duration(n)*time.Second/time.Duration(f.fault.rate()))
-			if err := f.mock.waiter.Until(f.context(), due); err != nil {
+			if err := f.mock.opts.Wait(f.context(), due); err != nil {
 				return err
 			}
 		}
@@ -260,5 +270,5 @@ func (m *Mock) delay(ctx context.Context, f *Fault) error {
 	if f == nil || f.Kind != FaultDelay {
 		return nil
 	}
-	return m.waiter.Sleep(ctx, f.Delay)
+	return m.opts.Wait(ctx, m.opts.Now().Add(f.Delay))
 }

@@ -105,7 +105,7 @@ func (in *inflow) wait(ctx context.Context) (waits bool, err error) {
 // ended. A client that stops in the middle of its stream waits for an answer
 // to what it has sent: then the recorded call that began with the same message
 // is played.
-func (h *http2Call) serveGRPC(start, began time.Time) error {
+func (h *http2Call) serveGRPC(start time.Time) error {
 	in := flow(h.r.Body, h.mock.opts.MaxBody)
 	req := h.head()
 	tried := false
@@ -118,7 +118,7 @@ func (h *http2Call) serveGRPC(start, began time.Time) error {
 			req.Body = traffic.NewBody(data, req.Header)
 			req.Trailer = traffic.HeaderFrom(h.r.Trailer)
 			rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
-			return h.mock.respond(h, rec, o, began)
+			return h.mock.respond(h, rec, o, start)
 		}
 		waits, err := in.wait(h.r.Context())
 		if err != nil {
@@ -130,7 +130,7 @@ func (h *http2Call) serveGRPC(start, began time.Time) error {
 			opening.Body = traffic.NewBody(bytes.Clone(first.frame), req.Header)
 			if c := h.mock.index.newOpening(&opening); c != nil {
 				rec, o := h.mock.decideCall(c, arrival{connection: h.conn.id, start: start})
-				return h.converse(rec, o, in, began)
+				return h.converse(rec, o, in, start)
 			}
 		}
 	}
@@ -153,7 +153,7 @@ func (h *http2Call) converse(rec *record, o outcome, in *inflow, began time.Time
 	defer func() {
 		data, _, _ := in.so()
 		rec.heard(data)
-		rec.finish(recorded, failureOf(err), time.Since(began), time.Since(began))
+		rec.finish(recorded, failureOf(err), h.mock.since(began), h.mock.since(began))
 	}()
 	if err := h.begin(&rec.x.Request, recorded); err != nil {
 		return err
@@ -190,7 +190,7 @@ func (h *http2Call) conclude(recorded *traffic.Response, took times, began time.
 	if !brokeOff(recorded) {
 		return h.end(recorded)
 	}
-	h.mock.waiter.Until(h.r.Context(), began.Add(patience(took.last)))
+	h.mock.wait(h.r.Context(), began, patience(took.last))
 	return errAborted
 }
 

@@ -72,10 +72,10 @@ func (h *http1) next() after {
 			return ended
 		}
 	}
-	start, began := h.mock.opts.Now(), time.Now()
+	start := h.mock.opts.Now()
 	text, whole, err := bufferedHead(h.in)
 	if !whole && err == nil { // deadlines cost, and most heads come in one piece
-		h.stream.SetReadDeadline(began.Add(headerTimeout))
+		h.stream.SetReadDeadline(time.Now().Add(headerTimeout))
 		h.timed = true
 		text, err = readHead(h.in)
 	}
@@ -101,11 +101,11 @@ func (h *http1) next() after {
 	rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
 	if o.entry != none && upgrades(req) {
 		if recorded := h.mock.index.response(o.entry); recorded != nil && recorded.Status == http.StatusSwitchingProtocols {
-			h.upgrade(rec, h.mock.index.request(o.entry), recorded, began)
+			h.upgrade(rec, h.mock.index.request(o.entry), recorded, start)
 			return ended
 		}
 	}
-	if err := h.mock.respond(h, rec, o, began); err != nil || h.closes {
+	if err := h.mock.respond(h, rec, o, start); err != nil || h.closes {
 		return ended
 	}
 	return goesOn

@@ -45,13 +45,13 @@ type http2Call struct {
 }
 
 func (h *http2Call) serve() {
-	start, began := h.mock.opts.Now(), time.Now()
+	start := h.mock.opts.Now()
 	if h.r.Method == http.MethodConnect {
 		http.Error(h.w, "reprise: tunnels are offered over HTTP/1.1 only", http.StatusNotImplemented)
 		return
 	}
 	if isGRPC(mediaType(h.r.Header.Get("Content-Type"))) {
-		if h.serveGRPC(start, began) != nil {
+		if h.serveGRPC(start) != nil {
 			h.abort()
 		}
 		return
@@ -66,7 +66,7 @@ func (h *http2Call) serve() {
 		h.abort() // the caller broke off; there is nobody to answer
 	}
 	rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
-	if h.mock.respond(h, rec, o, began) != nil {
+	if h.mock.respond(h, rec, o, start) != nil {
 		h.abort()
 	}
 }

@@ -40,6 +40,8 @@ type index struct {
 	ambiguous  map[uint64]struct{}
 	unanswered int // recorded calls without an answer, which cannot be served
 
+	spreads map[string]*spread // how long dependencies took
+
 	forms    sync.Pool // of *form, to be used again
 	groupsMu sync.Mutex
 	groups   map[uint64]*group
@@ -102,7 +104,7 @@ func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Fil
 		seed: maphash.MakeSeed(), canon: newCanonicalizer(o.Headers, files), deps: newDependencies(),
 		lanes: map[traffic.Lane]*laneRange{}, inbound: map[traffic.Lane]address{},
 		renewals: map[int32]renewal{},
-		numbers:  map[uint64]traffic.Lane{}, groups: map[uint64]*group{}, ambiguous: map[uint64]struct{}{},
+		numbers:  map[uint64]traffic.Lane{}, spreads: map[string]*spread{}, groups: map[uint64]*group{}, ambiguous: map[uint64]struct{}{},
 	}
 	ix.store.seed = ix.seed
 	calls := make([]*traffic.Exchange, 0, len(recorded))
@@ -115,10 +117,16 @@ func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Fil
 			ix.numbers[traffic.LaneNumber(traffic.Lane(x.ID))] = traffic.Lane(x.ID)
 			continue
 		}
-		ix.deps.add(x.Request.Scheme, x.Request.Authority)
+		dep := ix.deps.add(x.Request.Scheme, x.Request.Authority)
 		if x.Response == nil && x.Failure == traffic.FailureNone {
 			ix.unanswered++
 			continue
+		}
+		if x.Response != nil {
+			if ix.spreads[dep] == nil {
+				ix.spreads[dep] = &spread{}
+			}
+			ix.spreads[dep].add(x.Duration)
 		}
 		calls = append(calls, x)
 	}

@@ -26,7 +26,7 @@ type laneState struct {
 	lent     int
 	entered  bool
 	recorded map[string]string // live value -> recorded value
-	tries    map[uint64]int    // calls by what they are, for faults
+	tries    map[uint64]int    // calls by what they are, for dice
 	wrote    *touched          // the recorded writes that were used; nil before the first
 	turns    map[uint64]*turn  // by chain of reads, where epochs matter
 

@@ -61,6 +61,7 @@ type outcome struct {
 	reason   string
 	response *traffic.Response // of a rule
 	delay    time.Duration     // of a rule
+	tempo    tempo
 	fault    *Fault
 	unknown  bool // of a miss: nothing recorded is the same call
 }
@@ -276,6 +277,7 @@ func (m *Mock) settle(p *pass, ls *laneState, c *call, others []traffic.Lane) ou
 			ls.count(&ls.missed)
 		}
 	}
+	o.tempo = m.tempo(p, ls, c, &o)
 	if fault != nil && o.tier != traffic.TierMiss {
 		o.fault = fault
 		o.reason = fault.describe()

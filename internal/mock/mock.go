@@ -61,6 +61,9 @@ func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*
 	}
 	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o, files), waiter: &timing.Waiter{Learn: true}, passes: map[uint32]*pass{}}
 	m.ring = ring
+	if m.opts.Wait == nil {
+		m.opts.Wait = m.waiter.Until
+	}
 	if m.index.unanswered > 0 {
 		o.Log.Warn("recorded calls without an answer cannot be served", "calls", m.index.unanswered)
 	}

@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -49,6 +50,9 @@ type Options struct {
 	MaxJournal int
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
+	// Wait returns at a point in time of that clock, or with the cause of ctx when
+	// that ends first; a precise timer if nil.
+	Wait func(ctx context.Context, until time.Time) error
 	// Log receives what a run should not fail for; nothing is logged if nil.
 	Log *slog.Logger
 }
@@ -62,16 +66,6 @@ const (
 	RepeatCycle Repeat = "cycle" // start again with the first answer
 	RepeatFail  Repeat = "fail"  // a miss
 )
-
-// Latency says how long answers take. The zero value answers at once.
-type Latency struct {
-	// Scale multiplies the recorded times to the first and last byte: 1 keeps
-	// them, 0 answers at once.
-	Scale float64
-	// EveryPass applies the scale to the boot and correctness passes (0 and 1)
-	// too; without it they answer at once, and only latency rounds wait.
-	EveryPass bool
-}
 
 const (
 	defaultMaxBody    = 64 << 20
@@ -93,8 +87,8 @@ func (o Options) Validate() error {
 	if err := o.Fuzzy.Validate(); err != nil {
 		return err
 	}
-	if o.Latency.Scale < 0 || o.Latency.Scale > 1000 {
-		return fmt.Errorf("mock.latency.scale: %v must be between 0 and 1000", o.Latency.Scale)
+	if err := o.Latency.Validate(); err != nil {
+		return err
 	}
 	for _, h := range o.Headers {
 		if h == "" || strings.ContainsAny(h, " :\r\n\t") {

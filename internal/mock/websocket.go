@@ -126,7 +126,7 @@ func (h *http1) upgrade(rec *record, recorded *traffic.Request, response *traffi
 	}
 	h.out.Write(append(b, "\r\n"...)) // an error shows at the flush
 	err := h.out.Flush()
-	first := time.Since(began)
+	first := h.mock.since(began)
 	var heard []byte
 	if err == nil && strings.EqualFold(rec.x.Request.Header.Get("Upgrade"), "websocket") {
 		asked, _ := splitFrames(recorded.Body.Raw)
@@ -138,7 +138,7 @@ func (h *http1) upgrade(rec *record, recorded *traffic.Request, response *traffi
 		}
 	}
 	rec.heard(heard)
-	rec.finish(response, failureOf(err), first, time.Since(began))
+	rec.finish(response, failureOf(err), first, h.mock.since(began))
 }
 
 func wsAccept(key string) string {
