@@ -67,6 +67,10 @@ func (e *encoder) body(b *traffic.Body) {
 	e.string(b.Coding)
 	e.bool(b.Truncated)
 	e.int(b.Size)
+	e.count(len(b.Times), b.Times == nil)
+	for _, at := range b.Times {
+		e.int(int64(at))
+	}
 }
 
 func (e *encoder) request(r *traffic.Request) {
@@ -258,7 +262,14 @@ func (d *decoder) header() traffic.Header {
 }
 
 func (d *decoder) body() traffic.Body {
-	return traffic.Body{Raw: d.bytes(), Coding: d.string(), Truncated: d.bool(), Size: d.int()}
+	b := traffic.Body{Raw: d.bytes(), Coding: d.string(), Truncated: d.bool(), Size: d.int()}
+	if n, isNil := d.count(); !isNil {
+		b.Times = make([]time.Duration, 0, min(n, 64))
+		for range n {
+			b.Times = append(b.Times, time.Duration(d.int()))
+		}
+	}
+	return b
 }
 
 func (d *decoder) request() traffic.Request {

@@ -68,7 +68,8 @@ const (
 	mBodyPlace // or which one it is
 	mCoding
 	mTruncated
-	mSize // if it is not the number of bytes
+	mSize  // if it is not the number of bytes
+	mTimes // of messages: varints, each signed what it adds to the one before
 )
 
 // inlineBody is the size up to which a body stands in a column of its own.
@@ -199,6 +200,7 @@ func (c *cells) message(base int, header, trailer traffic.Header, b traffic.Body
 	if b.Size != int64(len(b.Raw)) {
 		c.add(base+mSize, freeNumber, "", zigzag(b.Size))
 	}
+	c.free(base+mTimes, encodeTimes(b.Times))
 	return nil
 }
 

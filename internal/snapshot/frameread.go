@@ -358,15 +358,15 @@ func (a *assembly) text(field int, s string) (err error) {
 		a.response.Proto = s
 	default:
 		if field >= fResponseBase {
-			messageText(field-fResponseBase, s, &a.response.Header, &a.response.Trailer, &a.response.Body)
+			err = messageText(field-fResponseBase, s, &a.response.Header, &a.response.Trailer, &a.response.Body)
 		} else if field >= fRequestBase {
-			messageText(field-fRequestBase, s, &a.Request.Header, &a.Request.Trailer, &a.Request.Body)
+			err = messageText(field-fRequestBase, s, &a.Request.Header, &a.Request.Trailer, &a.Request.Body)
 		}
 	}
 	return err
 }
 
-func messageText(field int, s string, header, trailer *traffic.Header, b *traffic.Body) {
+func messageText(field int, s string, header, trailer *traffic.Header, b *traffic.Body) error {
 	switch field {
 	case mHeaderName:
 		*header = append(*header, traffic.Field{Name: s})
@@ -384,7 +384,10 @@ func messageText(field int, s string, header, trailer *traffic.Header, b *traffi
 		b.Raw = []byte(s)
 	case mCoding:
 		b.Coding = s
+	case mTimes:
+		return decodeTimes(s, b)
 	}
+	return nil
 }
 
 func (a *assembly) number(field int, v uint64, f *exchangeFrame, bodies bodySource) error {

@@ -71,6 +71,9 @@ func body(h traffic.Header) *rapid.Generator[traffic.Body] {
 		if rapid.IntRange(0, 9).Draw(t, "truncated") == 0 {
 			b.Truncated, b.Size = true, rapid.Int64().Draw(t, "size")
 		}
+		if rapid.IntRange(0, 4).Draw(t, "timed") == 0 {
+			b.Times = rapid.SliceOfN(span(), 1, 5).Draw(t, "times")
+		}
 		if len(b.Raw) == 0 {
 			b.Raw = nil
 		}

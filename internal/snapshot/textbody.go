@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -55,6 +56,9 @@ func appendBody(dst []byte, b traffic.Body, header traffic.Header, inline int, s
 	}
 	if b.Size != int64(len(b.Raw)) {
 		flags = append(flags, pair("size", strconv.FormatInt(b.Size, 10)))
+	}
+	if len(b.Times) > 0 {
+		flags = append(flags, pair("times", showTimes(b.Times)))
 	}
 	if len(b.Raw) == 0 {
 		if len(flags) == 0 {
@@ -213,6 +217,7 @@ type bodyLine struct {
 	size       *int64
 	newline    bool
 	raw        string
+	times      []time.Duration
 }
 
 func parseBodyLine(s string) (bodyLine, error) {
@@ -265,6 +270,11 @@ func (l *bodyLine) set(key, value string) error {
 			return fmt.Errorf("%q is not the path of a body", value)
 		}
 		l.raw = value
+	case "times":
+		var err error
+		if l.times, err = parseTimes(value); err != nil {
+			return err
+		}
 	case "truncated", "newline":
 		if value != "true" {
 			return fmt.Errorf("%s must be true or absent", key)
@@ -283,7 +293,7 @@ func (l bodyLine) body(shown []byte, header traffic.Header, source blobSource) (
 	if l.coding != nil {
 		b.Coding = *l.coding
 	}
-	b.Truncated = l.truncated
+	b.Truncated, b.Times = l.truncated, l.times
 	var err error
 	switch l.form {
 	case formEmpty:

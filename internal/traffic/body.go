@@ -11,6 +11,7 @@ import (
 	"mime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
@@ -28,6 +29,12 @@ type Body struct {
 	// length where it is known. Size is len(Raw) otherwise.
 	Truncated bool
 	Size      int64
+	// Times says, for a body that consists of messages (a side of a WebSocket,
+	// of gRPC, server-sent events), when each of them was there as a whole,
+	// counted from the Start of the exchange. One more time than there are
+	// messages is when the side said that it sends no more. It is empty where
+	// that was not recorded.
+	Times []time.Duration
 }
 
 // NewBody returns a complete body with the content coding of header.

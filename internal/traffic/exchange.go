@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -174,10 +175,12 @@ func (x *Exchange) Clone() *Exchange {
 	c.Request.Header = x.Request.Header.Clone()
 	c.Request.Trailer = x.Request.Trailer.Clone()
 	c.Request.Body.Raw = append([]byte(nil), x.Request.Body.Raw...)
+	c.Request.Body.Times = slices.Clone(x.Request.Body.Times)
 	if x.Response != nil {
 		r := *x.Response
 		r.Header, r.Trailer = r.Header.Clone(), r.Trailer.Clone()
 		r.Body.Raw = append([]byte(nil), r.Body.Raw...)
+		r.Body.Times = slices.Clone(r.Body.Times)
 		c.Response = &r
 	}
 	c.Incomplete = append([]string(nil), x.Incomplete...)
