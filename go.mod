@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	fortio.org/fortio v1.66.5
 	fortio.org/log v1.16.0
+	github.com/DataDog/go-sqllexer v0.2.6
 	github.com/Shopify/toxiproxy/v2 v2.5.0
 	github.com/andybalholm/brotli v1.2.8
 	github.com/coder/websocket v1.8.15

@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -39,7 +38,7 @@ func (r *run) align(a, b []*traffic.Exchange) aligned {
 		groups := make(map[string][]*traffic.Exchange)
 		var routes []string
 		for _, x := range calls {
-			route := r.callRoute(&x.Request)
+			route := r.callRoute(x)
 			if len(groups[route]) == 0 {
 				routes = append(routes, route)
 			}
@@ -128,12 +127,23 @@ func abs(i int) int {
 }
 
 // pairMoved pairs lost calls with gained ones of the same dependency and method
-// whose paths share a name: the call moved to another route. A route that the
-// left calls as well is none to move to: there, one more call is a repetition.
+// that resemble them, the most alike first: the call moved to another route. A
+// route that the left calls as well is none to move to: there, one more call is a
+// repetition.
 func (r *run) pairMoved(out *aligned, routesA, routesB []string) {
 	for _, from := range routesA {
+		if len(out.lost[from]) == 0 {
+			continue
+		}
+		var candidates []string
 		for _, to := range routesB {
-			for len(out.lost[from]) > 0 && len(out.gained[to]) > 0 && out.left[to] == 0 && resemble(from, to) {
+			if len(out.gained[to]) > 0 && out.left[to] == 0 && r.resemble(from, to) {
+				candidates = append(candidates, to)
+			}
+		}
+		slices.SortStableFunc(candidates, func(a, b string) int { return r.inCommon(from, b) - r.inCommon(from, a) })
+		for _, to := range candidates {
+			for len(out.lost[from]) > 0 && len(out.gained[to]) > 0 {
 				out.pairs = append(out.pairs, callPair{route: from, a: out.lost[from][0], b: out.gained[to][0], moved: true})
 				out.lost[from], out.gained[to] = out.lost[from][1:], out.gained[to][1:]
 			}
@@ -141,24 +151,9 @@ func (r *run) pairMoved(out *aligned, routesA, routesB []string) {
 	}
 }
 
-// resemble reports whether two routes have method and dependency in common and
-// at least one name in their paths that is no version.
-func resemble(a, b string) bool {
-	pa, pb := strings.Split(a, "/"), strings.Split(b, "/")
-	if a == b || pa[0] != pb[0] {
-		return false
-	}
-	for _, s := range pa[1:] {
-		if len(s) > 3 && !strings.HasPrefix(s, "{") && slices.Contains(pb[1:], s) {
-			return true
-		}
-	}
-	return false
-}
-
 // movedWrites returns the routes whose writes come before one that they followed,
 // each with the route of that one, and nothing when all writes keep their order.
-func (al *aligned) movedWrites(a, b []*traffic.Exchange) map[string]string {
+func (r *run) movedWrites(al *aligned, a, b []*traffic.Exchange) map[string]string {
 	partner := make(map[*traffic.Exchange]callPair, len(al.pairs))
 	for _, p := range al.pairs {
 		partner[p.a] = p
@@ -171,7 +166,7 @@ func (al *aligned) movedWrites(a, b []*traffic.Exchange) map[string]string {
 	var moved map[string]string
 	for _, x := range a {
 		p, ok := partner[x]
-		if !ok || !writes(x.Request.Method) {
+		if !ok || !r.writes(x, p.route) {
 			continue
 		}
 		if at[p.b] > last {
@@ -186,11 +181,13 @@ func (al *aligned) movedWrites(a, b []*traffic.Exchange) map[string]string {
 	return moved
 }
 
-// writes reports whether a method is not safe (RFC 9110 §9.2.1).
-func writes(method string) bool {
-	switch method {
+// writes reports whether a call may change anything: its method is not safe (RFC
+// 9110 §9.2.1), and it does more than ask in SQL.
+func (r *run) writes(x *traffic.Exchange, route string) bool {
+	switch x.Request.Method {
 	case "GET", "HEAD", "OPTIONS", "TRACE":
 		return false
 	}
-	return true
+	asked := r.asked[route]
+	return len(asked) == 0 || slices.ContainsFunc(asked, (*compare.Statement).Writes)
 }

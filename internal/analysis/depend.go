@@ -36,14 +36,14 @@ func (r *run) dependencies() dependencies {
 				to[x.ID] = append(to[x.ID], s)
 			}
 		}
-		for _, v := range compare.RequestValues(x) {
+		for _, v := range r.opts.Compare.Reading.RequestValues(x) {
 			if len(v) < minValue {
 				continue
 			}
 			uses(v, d.request)
 			known[v] = true
 		}
-		for p, v := range compare.ResponseValues(x) {
+		for p, v := range r.opts.Compare.Reading.ResponseValues(x) {
 			if len(v) < minValue || len(v) > 4096 {
 				continue
 			}

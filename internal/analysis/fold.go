@@ -3,7 +3,6 @@ package analysis
 import (
 	"strings"
 
-	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -124,7 +123,7 @@ func (f *folder) sameCall(g *group, s *sighting) []*group {
 		return nil
 	}
 	return f.in(g, s.lane, func(o *group, _ *sighting) bool {
-		return o.change == ChangeRepeatedCall && (o.call == g.call || resemble(o.call, g.call))
+		return o.change == ChangeRepeatedCall && (o.call == g.call || f.resemble(o.call, g.call))
 	})
 }
 
@@ -271,10 +270,10 @@ func (f *folder) values(x *traffic.Exchange) leaves {
 	l, ok := f.leaves[x]
 	if !ok {
 		l = leaves{make(map[string]bool), make(map[string]bool)}
-		for _, v := range compare.RequestValues(x) {
+		for _, v := range f.opts.Compare.Reading.RequestValues(x) {
 			l.request[v] = true
 		}
-		for _, v := range compare.ResponseValues(x) {
+		for _, v := range f.opts.Compare.Reading.ResponseValues(x) {
 			l.response[v] = true
 		}
 		f.leaves[x] = l

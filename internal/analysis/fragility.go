@@ -78,7 +78,7 @@ func (r *run) fragility() ([]Finding, *Fragility) {
 		}
 		fault := ""
 		if met != nil {
-			f.Call, fault = r.callRoute(&met.Request), strings.TrimPrefix(met.Match.Reason, faultMark)
+			f.Call, fault = r.callRoute(met), strings.TrimPrefix(met.Match.Reason, faultMark)
 			f.Detail = fmt.Sprintf("with %s, base makes %s and survives, head makes %s", fault,
 				plural(r.callsOf(first.baseCalls, x.ID, f.Call), "such call"), plural(r.callsOf(first.calls, x.ID, f.Call), "such call"))
 		} else if crashes := r.in.Chaos[0].Head.Crashes; head.Response == nil && len(crashes) > 0 {
@@ -117,7 +117,7 @@ func faulted(calls []*traffic.Exchange) *traffic.Exchange {
 func (r *run) callsOf(calls lanes, lane, route string) int {
 	n := 0
 	for _, x := range calls[traffic.Lane(lane)] {
-		if r.callRoute(&x.Request) == route {
+		if r.callRoute(x) == route {
 			n++
 		}
 	}

@@ -117,7 +117,7 @@ func (j *judge) learn() {
 		at := make(map[*evidence]*valuesOf)
 		var order []*evidence
 		collect := func(x *traffic.Exchange, into func(*valuesOf) *[]string) {
-			u.values(x, func(p traffic.Path, v string) {
+			u.values(x, j.opts.Compare.Reading, func(p traffic.Path, v string) {
 				e := j.places[place{u.endpoint, u.call, p.Pattern().String()}]
 				if e == nil {
 					return

@@ -95,7 +95,7 @@ func (c *contract) lane(lane traffic.Lane, endpoint string) {
 	if c.run.control[string(lane)] != nil || lane == traffic.LaneBoot && len(control) > 0 {
 		self = c.align(a, control)
 		c.mark(c.noise, &self, lane, endpoint)
-		for route := range self.movedWrites(a, control) {
+		for route := range c.movedWrites(&self, a, control) {
 			c.add(c.noise, event{endpoint, route, true}, lane)
 		}
 	}
@@ -103,7 +103,7 @@ func (c *contract) lane(lane traffic.Lane, endpoint string) {
 	c.mark(c.change, &al, lane, endpoint)
 	c.addUnits(lane, endpoint, &al, &self)
 	c.counts(lane, endpoint, &al)
-	moved := al.movedWrites(a, b)
+	moved := c.movedWrites(&al, a, b)
 	for _, route := range slices.Sorted(maps.Keys(moved)) {
 		c.add(c.change, event{endpoint, route, true}, lane)
 		c.sightings = append(c.sightings, sighting{
@@ -168,9 +168,9 @@ func (c *contract) counts(lane traffic.Lane, endpoint string, al *aligned) {
 		case len(gained) > 0 && was > 0:
 			s.change, s.live = ChangeRepeatedCall, gained[0]
 			s.head = gained[0].Request.URL()
-		case len(gained) > 0 && movedFrom(al, route) > 0:
+		case len(gained) > 0 && c.movedFrom(al, route) > 0:
 			s.change, s.live = ChangeRepeatedCall, gained[0]
-			s.was = movedFrom(al, route)
+			s.was = c.movedFrom(al, route)
 			s.head = gained[0].Request.URL()
 		case len(gained) > 0:
 			s.change, s.live = ChangeNewCall, gained[0]
@@ -187,10 +187,10 @@ func (c *contract) counts(lane traffic.Lane, endpoint string, al *aligned) {
 }
 
 // movedFrom counts the calls of base that became calls of this route.
-func movedFrom(al *aligned, route string) int {
+func (c *contract) movedFrom(al *aligned, route string) int {
 	n := 0
 	for _, p := range al.pairs {
-		if p.moved && resemble(p.route, route) {
+		if p.moved && c.resemble(p.route, route) {
 			n++
 		}
 	}
@@ -215,13 +215,13 @@ func (c *contract) background() {
 	for _, calls := range [][]*traffic.Exchange{c.base[traffic.LaneBackground], c.control[traffic.LaneBackground], c.in.Base.Outbound, c.in.Control.Outbound, c.in.Recorded} {
 		for _, x := range calls {
 			if x != nil && x.Direction != traffic.Inbound {
-				known[c.callRoute(&x.Request)] = true
+				known[c.callRoute(x)] = true
 			}
 		}
 	}
 	seen := make(map[string]bool)
 	for _, x := range c.head[traffic.LaneBackground] {
-		route := c.callRoute(&x.Request)
+		route := c.callRoute(x)
 		if known[route] || seen[route] {
 			continue
 		}
@@ -307,7 +307,7 @@ func (r *run) accounts() []Outbound {
 			if x == nil || x.Direction == traffic.Inbound {
 				continue
 			}
-			route := r.callRoute(&x.Request)
+			route := r.callRoute(x)
 			if count[route] == nil {
 				count[route] = &Outbound{Call: route}
 			}

@@ -57,6 +57,9 @@ func (r *run) ruleWarnings() (warnings, mistakes []string) {
 	for _, p := range r.opts.Compare.Unordered {
 		check("unordered", "", p)
 	}
+	for _, p := range r.opts.Compare.Reading.SQL {
+		check("sql", "", p)
+	}
 	for _, t := range r.opts.Compare.Tolerances {
 		check("tolerance", "", t.Pattern)
 	}
@@ -73,9 +76,9 @@ func (r *run) hasPlace(endpoint string, p traffic.Pattern) bool {
 			if x == nil || endpoint != "" && endpoint != r.laneEndpoint(x) {
 				continue
 			}
-			values := compare.RequestValues
+			values := r.opts.Compare.Reading.RequestValues
 			if x.Direction == traffic.Inbound {
-				values = compare.ResponseValues
+				values = r.opts.Compare.Reading.ResponseValues
 			}
 			for path := range values(x) {
 				if p.Covers(path) {

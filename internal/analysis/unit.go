@@ -37,13 +37,13 @@ func (u *unit) compare(a, b *traffic.Exchange, opts compare.Options) []compare.D
 	return compare.Responses(a, b, opts)
 }
 
-func (u *unit) values(x *traffic.Exchange, yield func(traffic.Path, string)) {
+func (u *unit) values(x *traffic.Exchange, reading compare.Reading, yield func(traffic.Path, string)) {
 	if x == nil {
 		return
 	}
-	values := compare.ResponseValues
+	values := reading.ResponseValues
 	if u.call != "" {
-		values = compare.RequestValues
+		values = reading.RequestValues
 	}
 	for p, v := range values(x) {
 		yield(p, v)
@@ -63,14 +63,17 @@ type run struct {
 	recorded  map[string]*traffic.Exchange
 	// base, control and head inbound exchanges by recorded id.
 	base, control, head map[string]*traffic.Exchange
+	// routes caches the names of calls; asked holds what those with SQL ask.
+	routes map[*traffic.Exchange]string
+	asked  map[string][]*compare.Statement
 }
 
 func newRun(in Input, opts Options) *run {
 	r := &run{
 		in: in, opts: opts.withDefaults(),
 		position: map[string]int{}, endpoints: map[string]string{}, perPoint: map[string]int{},
-		recorded: map[string]*traffic.Exchange{},
-		base:     byRecorded(in.Base.Inbound), control: byRecorded(in.Control.Inbound), head: byRecorded(in.Head.Inbound),
+		recorded: map[string]*traffic.Exchange{}, routes: map[*traffic.Exchange]string{}, asked: map[string][]*compare.Statement{},
+		base: byRecorded(in.Base.Inbound), control: byRecorded(in.Control.Inbound), head: byRecorded(in.Head.Inbound),
 	}
 	for _, x := range in.Recorded {
 		if x == nil {
@@ -121,11 +124,6 @@ func (r *run) inboundUnits() []*unit {
 		}
 	}
 	return units
-}
-
-// callRoute names an outbound call: method, dependency and route template.
-func (r *run) callRoute(q *traffic.Request) string {
-	return q.Method + " " + dependency(q) + r.opts.Router.Template(q.Path())
 }
 
 // dependency names the callee. The port counts only where the name alone does

@@ -67,6 +67,14 @@ func (c *comparer) bodies(a, b message) {
 	case pa.tree == nil || pb.tree == nil:
 		c.digests(pa.plain, pb.plain)
 	default:
+		if c.request {
+			sa, okA := c.opts.Reading.whole(pa, a.Header, c.path)
+			sb, okB := c.opts.Reading.whole(pb, b.Header, c.path)
+			if okA && okB {
+				c.statements(sa, sb)
+				return
+			}
+		}
 		c.trees(pa.tree, pb.tree)
 	}
 }

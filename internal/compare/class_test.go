@@ -79,7 +79,7 @@ func TestValuesUseTheAddressesOfDifferences(t *testing.T) {
 	a := answer(200, `{"a":{"b":[1,"x"]},"odd key":true}`, "X-A: 1", "Set-Cookie: sid=1; Path=/")
 	b := answer(200, `{"a":{"b":[2,"y"]},"odd key":false}`, "X-A: 2", "Set-Cookie: sid=2; Path=/x")
 	values := map[string]string{}
-	for p, v := range compare.Values(b) {
+	for p, v := range (compare.Reading{}).Values(b) {
 		values[p.String()] = v
 	}
 	diffs := compare.Responses(a, b, compare.Options{})
@@ -90,7 +90,7 @@ func TestValuesUseTheAddressesOfDifferences(t *testing.T) {
 		if got := values[d.Path.String()]; got != d.B {
 			t.Errorf("Values gives %q at %s, the difference %q", got, d.Path, d.B)
 		}
-		if got, ok := compare.ValueAt(b, d.Path); !ok || got != d.B {
+		if got, ok := (compare.Reading{}).ValueAt(b, d.Path); !ok || got != d.B {
 			t.Errorf("ValueAt gives %q, %v at %s, the difference %q", got, ok, d.Path, d.B)
 		}
 	}

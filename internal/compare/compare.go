@@ -82,6 +82,7 @@ func Responses(a, b *traffic.Exchange, opts Options) []Difference {
 // address "request".
 func Requests(a, b *traffic.Exchange, opts Options) []Difference {
 	c := newComparer(opts, traffic.At("request"))
+	c.request = true
 	switch {
 	case a == nil && b == nil:
 		return nil
@@ -150,6 +151,8 @@ type comparer struct {
 	// bytesDiffer says that the bodies of the two messages are not the same
 	// bytes.
 	bytesDiffer bool
+	// request says that two requests are compared.
+	request bool
 }
 
 func newComparer(opts Options, root traffic.Path) *comparer {

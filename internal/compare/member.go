@@ -82,7 +82,7 @@ func (c *comparer) members(a, b []member) {
 		case !inA:
 			c.emit(Extra, "", vb.value)
 		default:
-			c.emit(Value, va.value, vb.value)
+			c.texts(va.value, vb.value)
 		}
 		c.steps = c.steps[:depth]
 	}

@@ -21,6 +21,8 @@ type Options struct {
 	Unordered []traffic.Pattern
 	// Tolerances allow numbers to differ.
 	Tolerances []Tolerance
+	// Reading says how exchanges are read.
+	Reading Reading
 	// Limit is how many differences are reported; zero means [DefaultLimit].
 	Limit int
 	// Tally counts how often each rule was applied. It may be nil.

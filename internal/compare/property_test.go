@@ -158,7 +158,7 @@ func FuzzResponses(f *testing.F) {
 		}
 		compare.Responses(make(a, coding), xb, compare.Options{})
 		n := 0
-		for range compare.Values(xa) {
+		for range (compare.Reading{}).Values(xa) {
 			n++
 		}
 		if n == 0 {

@@ -12,14 +12,14 @@ import (
 // Values iterates over all single values of an exchange with their addresses,
 // as [Requests] and [Responses] name them: first those of the request, then
 // those of the response. Containers are not values; what is inside them is.
-func Values(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
+func (r Reading) Values(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
 	return func(yield func(traffic.Path, string) bool) {
-		for p, v := range RequestValues(x) {
+		for p, v := range r.RequestValues(x) {
 			if !yield(p, v) {
 				return
 			}
 		}
-		for p, v := range ResponseValues(x) {
+		for p, v := range r.ResponseValues(x) {
 			if !yield(p, v) {
 				return
 			}
@@ -29,27 +29,27 @@ func Values(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
 
 // ResponseValues iterates over the values of the response; there are none
 // without a response.
-func ResponseValues(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
+func (r Reading) ResponseValues(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
 	return func(yield func(traffic.Path, string) bool) {
-		r := response(x)
-		if r == nil {
+		answer := response(x)
+		if answer == nil {
 			return
 		}
 		root := traffic.At("response")
-		if !yield(root.Child("status"), strconv.Itoa(r.Status)) {
+		if !yield(root.Child("status"), strconv.Itoa(answer.Status)) {
 			return
 		}
-		m := message{r.Header, r.Body, r.Trailer}
+		m := message{answer.Header, answer.Body, answer.Trailer}
 		v := valuer{yield: yield, root: root}
 		_ = v.fields("header", fields(m, "Set-Cookie", responseHeaderIgnored)) &&
-			v.members("cookie", setCookies(r.Header)) &&
+			v.members("cookie", setCookies(answer.Header)) &&
 			v.body(m) &&
-			v.fields("trailer", fields(message{Header: r.Trailer}, "", nil))
+			v.fields("trailer", fields(message{Header: answer.Trailer}, "", nil))
 	}
 }
 
 // RequestValues iterates over the values of the request.
-func RequestValues(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
+func (r Reading) RequestValues(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
 	return func(yield func(traffic.Path, string) bool) {
 		if x == nil {
 			return
@@ -65,7 +65,7 @@ func RequestValues(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
 			}
 		}
 		m := message{q.Header, q.Body, q.Trailer}
-		v := valuer{yield: yield, root: root}
+		v := valuer{yield: yield, root: root, reading: &r}
 		_ = v.members("query", formMembers(q.RawQuery())) &&
 			v.fields("header", fields(m, "Cookie", requestHeaderIgnored)) &&
 			v.members("cookie", cookies(q.Header)) &&
@@ -77,6 +77,10 @@ func RequestValues(x *traffic.Exchange) iter.Seq2[traffic.Path, string] {
 type valuer struct {
 	yield func(traffic.Path, string) bool
 	root  traffic.Path
+	// reading is set for requests, whose texts may be SQL; found, which may be
+	// nil, gets each statement.
+	reading *Reading
+	found   func(*Statement)
 }
 
 func (v valuer) fields(part string, values map[string][]string) bool {
@@ -111,7 +115,7 @@ func (v valuer) members(part string, ms []member) bool {
 				p = p.Child(s.Name)
 			}
 		}
-		if !v.yield(p, m.value) {
+		if !v.text(p, m.value) {
 			return false
 		}
 	}
@@ -127,6 +131,11 @@ func (v valuer) body(m message) bool {
 		return true
 	case p.tree == nil:
 		return v.yield(at, digest(plain))
+	}
+	if v.reading != nil {
+		if s, ok := v.reading.whole(p, m.Header, func() traffic.Path { return at }); ok {
+			return v.statement(s, at)
+		}
 	}
 	return v.node(p.tree, 0, at)
 }
@@ -150,19 +159,21 @@ func (v valuer) node(t *tree, i int32, p traffic.Path) bool {
 			index++
 		}
 		return true
+	case kindString:
+		return v.text(p, t.text(i))
 	}
 	return v.yield(p, t.text(i))
 }
 
 // ValueAt returns the value at a path, as [Values] would give it.
-func ValueAt(x *traffic.Exchange, path traffic.Path) (string, bool) {
+func (r Reading) ValueAt(x *traffic.Exchange, path traffic.Path) (string, bool) {
 	steps := path.Steps()
 	if len(steps) == 0 {
 		return "", false
 	}
-	values := ResponseValues
+	values := r.ResponseValues
 	if steps[0].Name == "request" {
-		values = RequestValues
+		values = r.RequestValues
 	}
 	want := path.String()
 	for p, v := range values(x) {

@@ -44,7 +44,7 @@ func (w *walk) nodes(i, j int32) {
 		if (na.escaped || nb.escaped) && w.a.text(i) == w.b.text(j) {
 			return
 		}
-		w.emit(Value, w.a.text(i), w.b.text(j))
+		w.texts(w.a.text(i), w.b.text(j))
 	default:
 		w.emit(Value, w.a.text(i), w.b.text(j))
 	}

@@ -275,7 +275,7 @@ func (c *Config) readKey(at Place, rule string, key *string, env, file string) e
 
 // analysisOptions are those of the judgement.
 func (c *Config) analysisOptions(router *traffic.Router) (analysis.Options, error) {
-	opts := analysis.Options{FailOn: c.FailOn, Router: router, Compare: compare.Options{Tally: &compare.Tally{}}}
+	opts := analysis.Options{FailOn: c.FailOn, Router: router, Compare: compare.Options{Tally: &compare.Tally{}, Reading: compare.Reading{SQL: c.SQL}}}
 	if len(c.FailOn) == 1 && c.FailOn[0] == "never" {
 		opts.FailOn = []string{}
 	}

@@ -51,7 +51,8 @@ type Config struct {
 	Chaos   Chaos   `yaml:"chaos"`
 	Redact  Redact  `yaml:"redact"`
 
-	Ignore []Ignore `yaml:"ignore"`
+	Ignore []Ignore          `yaml:"ignore"`
+	SQL    []traffic.Pattern `yaml:"sql"` // places of calls whose texts are SQL
 
 	Timeout   Duration `yaml:"timeout" doc:"longest time of the whole run"`
 	OutputDir string   `yaml:"output-dir" doc:"directory for report.json, report.md, report.html, junit.xml, calls.rpk (for reprise explain) and logs"`

@@ -88,6 +88,7 @@ func TestMistakes(t *testing.T) {
 		{"replay: {jwt: [{kei: a}]}", "reprise.yaml:1: replay.jwt[0].kei: unknown key; did you mean replay.jwt[0].key?", "in a structure of another room"},
 		{"replay:\n  keep:\n    any: [{metod: GET}]", "reprise.yaml:3: replay.keep.any[0].metod: unknown key; did you mean replay.keep.any[0].method?", "nested in itself"},
 		{"chart: x\nreplay: {jwt: [{key: a, key-env: b}]}", "reprise.yaml:2: replay.jwt[0]: give exactly one of", "two keys"},
+		{"chart: x\nsql: [body.statement]", "reprise.yaml:2: sql[0]: \"body.statement\" is no place of a call", "an address of nothing that is sent"},
 	}
 	for _, tt := range tests {
 		c, err := config.Parse("reprise.yaml", []byte(tt.yaml))

@@ -145,6 +145,11 @@ func (c *Config) Validate() error {
 			wrong(fmt.Sprintf("ignore[%d].address", i), "missing; an address such as response.body.items[].price")
 		}
 	}
+	for i, place := range c.SQL {
+		if text := place.String(); !strings.HasPrefix(text, "request.") && !strings.HasPrefix(text, "**") {
+			wrong(fmt.Sprintf("sql[%d]", i), "%q is no place of a call; an address such as request.body.statement", text)
+		}
+	}
 	return errors.Join(mistakes...)
 }
 

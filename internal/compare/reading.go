@@ -1,0 +1,120 @@
+package compare
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
+
+// Reading says how exchanges are read where they do not say it themselves. The
+// zero value knows nothing but the exchanges.
+type Reading struct {
+	// SQL are the places of requests whose texts are SQL, whatever they look
+	// like. What surely is SQL is read as such anywhere in a request.
+	SQL []traffic.Pattern
+}
+
+// sqlTypes are the media types of SQL (RFC 6922), and what was used before.
+var sqlTypes = []string{"application/sql", "application/x-sql", "text/sql", "text/x-sql"}
+
+// statement reads a text at a place of a request as SQL.
+func (r *Reading) statement(text string, path func() traffic.Path) (*Statement, bool) {
+	if len(text) > maxStatement || !beginsSQL(text) {
+		return nil, false
+	}
+	if s, ok := statement(text, false); ok {
+		return s, true
+	}
+	if len(r.SQL) == 0 {
+		return nil, false
+	}
+	p := path()
+	if !slices.ContainsFunc(r.SQL, func(rule traffic.Pattern) bool { return rule.Covers(p) }) {
+		return nil, false
+	}
+	return statement(text, true)
+}
+
+// whole reads the body of a request as SQL.
+func (r *Reading) whole(p payload, header traffic.Header, path func() traffic.Path) (*Statement, bool) {
+	if p.format != formatText {
+		return nil, false
+	}
+	if slices.Contains(sqlTypes, traffic.MediaType(header)) {
+		return statement(string(p.plain), true)
+	}
+	return r.statement(string(p.plain), path)
+}
+
+// Statements returns the SQL that a request carries, in the order of its places.
+func (r Reading) Statements(x *traffic.Exchange) []*Statement {
+	if x == nil || x.Request.RawQuery() == "" && len(x.Request.Body.Raw) == 0 {
+		return nil
+	}
+	var out []*Statement
+	v := valuer{
+		yield: func(traffic.Path, string) bool { return true }, root: traffic.At("request"), reading: &r,
+		found: func(s *Statement) { out = append(out, s) },
+	}
+	_ = v.members("query", formMembers(x.Request.RawQuery())) && v.body(message{x.Request.Header, x.Request.Body, x.Request.Trailer})
+	return out
+}
+
+// texts compares two texts that differ: as SQL where both are, in a request.
+func (c *comparer) texts(a, b string) {
+	if c.request {
+		if sa, ok := c.opts.Reading.statement(a, c.path); ok {
+			if sb, ok := c.opts.Reading.statement(b, c.path); ok {
+				c.statements(sa, sb)
+				return
+			}
+		}
+	}
+	c.emit(Value, a, b)
+}
+
+// statements compares two statements: by what they ask, and where that is the
+// same, by the values that they ask with.
+func (c *comparer) statements(a, b *Statement) {
+	if a.Fingerprint != b.Fingerprint {
+		c.at("statement", func() { c.emit(Value, a.Fingerprint, b.Fingerprint) })
+		return
+	}
+	ta, okA := parseTree(a.values)
+	tb, okB := parseTree(b.values)
+	if okA && okB {
+		c.at("values", func() { c.trees(ta, tb) })
+	}
+}
+
+// statement yields what a statement consists of.
+func (v valuer) statement(s *Statement, p traffic.Path) bool {
+	if v.found != nil {
+		v.found(s)
+	}
+	if !v.yield(p.Child("statement"), s.Fingerprint) {
+		return false
+	}
+	t, ok := parseTree(s.values)
+	return !ok || v.node(t, 0, p.Child("values"))
+}
+
+// text yields a text: of a request, as SQL where it is.
+func (v valuer) text(p traffic.Path, text string) bool {
+	if v.reading != nil {
+		if s, ok := v.reading.statement(text, func() traffic.Path { return p }); ok {
+			return v.statement(s, p)
+		}
+	}
+	return v.yield(p, text)
+}
+
+// Asks is the fingerprint of all statements together, and "" without any.
+func Asks(statements []*Statement) string {
+	texts := make([]string, len(statements))
+	for i, s := range statements {
+		texts[i] = s.Fingerprint
+	}
+	return strings.Join(texts, "; ")
+}
