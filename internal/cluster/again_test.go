@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -126,6 +127,33 @@ func TestLoadIsTriedTwice(t *testing.T) {
 			})
 			if asked != 2 || (err != nil) != tc.fails {
 				t.Errorf("tried %d times, %v", asked, err)
+			}
+		})
+	}
+}
+
+// TestBuildTellsTheDaemonFromTheService builds with a docker that fails a few
+// times.
+func TestBuildTellsTheDaemonFromTheService(t *testing.T) {
+	for name, tc := range map[string]struct {
+		says   string
+		times  int
+		builds int
+		fails  bool
+		daemon bool
+	}{
+		"the service does not compile": {"main.go:3: undefined: x", 9, 1, true, false},
+		"the daemon failed once":       {"rpc error: code = Unavailable desc = closing transport", 1, 2, false, false},
+		"the daemon fails":             {"rpc error: code = Unavailable desc = closing transport", 9, 2, true, true},
+		"a registry was not reached":   {"failed to resolve source metadata for docker.io/library/alpine: dial tcp: i/o timeout", 9, 2, true, true},
+		"no such base image":           {"failed to resolve source metadata for docker.io/library/alpin: not found", 9, 1, true, false},
+		"the disk is full":             {"write /out: no space left on device", 9, 2, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := fakeDocker(t, fmt.Sprintf(`n=$(grep -c ^build "$(dirname "$0")/calls"); if [ "$n" -le %d ]; then echo '%s' >&2; exit 1; fi`, tc.times, tc.says))
+			err := BuildImage(t.Context(), os.Environ(), Build{Context: t.TempDir(), Dockerfile: "Dockerfile", Ref: "a:1"}, io.Discard)
+			if (err != nil) != tc.fails || errors.Is(err, ErrDaemon) != tc.daemon || len(calls()) != tc.builds {
+				t.Errorf("%v after %q, want %d builds", err, calls(), tc.builds)
 			}
 		})
 	}

@@ -222,6 +222,11 @@ func (e *editor) container(o object, c map[string]any) {
 			quicken(probe)
 		}
 	}
+	for _, key := range []string{"readinessProbe", "startupProbe", "livenessProbe"} {
+		if probe, ok := c[key].(map[string]any); ok {
+			bear(probe)
+		}
+	}
 	e.resources(c)
 }
 
@@ -255,6 +260,17 @@ func quicken(probe map[string]any) {
 	probe["periodSeconds"] = int64(1)
 	probe["failureThreshold"] = max(patience, 1)
 	probe["successThreshold"] = int64(1)
+}
+
+// leastAnswer is how long a probe waits for its answer at least, in seconds: two
+// arms that are measured share a machine that may stall, and one of them would be
+// taken out of its Service, or restarted, for that.
+const leastAnswer = 10
+
+func bear(probe map[string]any) {
+	if n, ok := probe["timeoutSeconds"].(int64); !ok || n < leastAnswer {
+		probe["timeoutSeconds"] = int64(leastAnswer)
+	}
 }
 
 func envValue(c map[string]any, name string) string {

@@ -103,6 +103,23 @@ func TestQuickenKeepsPatience(t *testing.T) {
 	}
 }
 
+// TestProbesBearAStall gives probes time, and keeps what they have.
+func TestProbesBearAStall(t *testing.T) {
+	for name, tc := range map[string]struct {
+		probe map[string]any
+		want  int64
+	}{
+		"unset":     {map[string]any{}, 10},
+		"short":     {map[string]any{"timeoutSeconds": int64(1)}, 10},
+		"long":      {map[string]any{"timeoutSeconds": int64(60)}, 60},
+		"not a one": {map[string]any{"timeoutSeconds": "2"}, 10},
+	} {
+		if bear(tc.probe); tc.probe["timeoutSeconds"] != tc.want {
+			t.Errorf("%s: %v, want %d", name, tc.probe["timeoutSeconds"], tc.want)
+		}
+	}
+}
+
 func TestSameImage(t *testing.T) {
 	for _, tc := range []struct {
 		a, b string

@@ -249,7 +249,7 @@ func (c *onCluster) build(ctx context.Context, arm Arm, project string, log io.W
 		Context: filepath.Join(project, b.Dir, c.o.Image.Context), Dockerfile: c.o.Image.Dockerfile, Ref: ref,
 	}, log)
 	var failed *command.Error
-	if errors.As(err, &failed) && ctx.Err() == nil {
+	if errors.As(err, &failed) && !errors.Is(err, cluster.ErrDaemon) && ctx.Err() == nil {
 		return &serviceError{reason: "its image does not build", log: failed.Output, err: err}
 	}
 	if err != nil {
