@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +28,10 @@ type client struct {
 	name  string
 	needs []string // programs; the first one runs
 	check []string // a command that fails where a library is missing
-	run   func(t *testing.T, addr string) string
+	proto string   // what it speaks
+	// run makes the calls to an origin ("http://127.0.0.1:80"); roots is the file
+	// of certificates that it trusts, empty for an origin without TLS.
+	run func(t *testing.T, origin, roots string) string
 }
 
 // skip skips the test when something is missing, and says what.
@@ -53,15 +58,28 @@ func python() string {
 	return "python3"
 }
 
-func clients() []client {
+const (
+	http1 = "HTTP/1.1"
+	http2 = "HTTP/2.0"
+)
+
+// clients are those that this machine may have; over TLS, those that speak
+// HTTP/2 choose it by ALPN.
+func clients(secure bool) []client {
+	prior := "--http2-prior-knowledge"
+	if secure {
+		prior = "--http2"
+	}
 	list := []client{
-		{name: "net/http", run: func(t *testing.T, addr string) string { return goClient(t, addr, false) }},
-		{name: "net/http, HTTP/2", run: func(t *testing.T, addr string) string { return goClient(t, addr, true) }},
-		{name: "curl", needs: []string{"curl"}, run: func(t *testing.T, addr string) string { return curl(t, conformanceCalls(), addr, "--http1.1") }},
-		{name: "curl, HTTP/2", needs: []string{"curl"}, run: func(t *testing.T, addr string) string {
+		{name: "net/http", proto: http1, run: func(t *testing.T, origin, roots string) string { return goClient(t, origin, roots, false) }},
+		{name: "net/http, HTTP/2", proto: http2, run: func(t *testing.T, origin, roots string) string { return goClient(t, origin, roots, true) }},
+		{name: "curl", proto: http1, needs: []string{"curl"}, run: func(t *testing.T, origin, roots string) string {
+			return curl(t, conformanceCalls(), origin, roots, "--http1.1")
+		}},
+		{name: "curl, HTTP/2", proto: http2, needs: []string{"curl"}, run: func(t *testing.T, origin, roots string) string {
 			var seen strings.Builder // one run each: some versions cannot use such a connection twice
 			for _, call := range conformanceCalls() {
-				out := curl(t, []clientCall{call}, addr, "--http2-prior-knowledge")
+				out := curl(t, []clientCall{call}, origin, roots, prior)
 				if call.Target == "/short" { // curl drops what it reads together with the end of a stream that broke off
 					out = exitCode.FindString(out)
 				}
@@ -72,20 +90,24 @@ func clients() []client {
 	}
 	for _, module := range []string{"http.client", "urllib", "requests"} {
 		list = append(list, client{
-			name: "Python's " + module, needs: []string{python()}, check: []string{python(), "-c", "import " + module},
-			run: func(t *testing.T, addr string) string {
-				return run(t, conformanceCalls(), python(), "testdata/client.py", module, addr)
+			name: "Python's " + module, proto: http1, needs: []string{python()}, check: []string{python(), "-c", "import " + module},
+			run: func(t *testing.T, origin, roots string) string {
+				return run(t, conformanceCalls(), roots, python(), "testdata/client.py", module, origin)
 			},
 		})
 	}
 	find := `require("node:module").createRequire(process.env.REPRISE_PEERS + "/")("undici")`
-	for module, check := range map[string][]string{"fetch": nil, "undici": {"node", "-e", find}} {
-		list = append(list, client{
-			name: "Node's " + module, needs: []string{"node"}, check: check,
-			run: func(t *testing.T, addr string) string {
-				return run(t, conformanceCalls(), "node", "testdata/client.mjs", module, addr)
+	node := func(name, module, proto string, check ...string) client {
+		return client{
+			name: "Node's " + name, proto: proto, needs: []string{"node"}, check: check,
+			run: func(t *testing.T, origin, roots string) string {
+				return run(t, conformanceCalls(), roots, "node", "testdata/client.mjs", module, origin)
 			},
-		})
+		}
+	}
+	list = append(list, node("fetch", "fetch", http1), node("undici", "undici", http1, "node", "-e", find))
+	if secure { // by ALPN alone
+		list = append(list, node("undici, HTTP/2", "undici-h2", http2, "node", "-e", find))
 	}
 	return list
 }
@@ -94,11 +116,21 @@ func clients() []client {
 var exitCode = regexp.MustCompile(`\b92\b`)
 
 // goClient makes the calls with net/http.
-func goClient(t *testing.T, addr string, http2 bool) string {
+func goClient(t *testing.T, origin, roots string, http2 bool) string {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true, ExpectContinueTimeout: 5 * time.Second, Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(!http2)
 	transport.Protocols.SetUnencryptedHTTP2(http2)
+	if roots != "" {
+		data, err := os.ReadFile(roots)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(data)
+		transport.Protocols.SetUnencryptedHTTP2(false)
+		transport.Protocols.SetHTTP2(http2)
+	}
 	defer transport.CloseIdleConnections()
 	var seen strings.Builder
 	for _, call := range conformanceCalls() {
@@ -106,7 +138,7 @@ func goClient(t *testing.T, addr string, http2 bool) string {
 		if call.Body != nil {
 			body = strings.NewReader(*call.Body)
 		}
-		req, err := http.NewRequestWithContext(t.Context(), call.Method, "http://"+addr+call.Target, body)
+		req, err := http.NewRequestWithContext(t.Context(), call.Method, origin+call.Target, body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +165,7 @@ func goClient(t *testing.T, addr string, http2 bool) string {
 }
 
 // curl makes the calls with one run of curl, so that it keeps its connection.
-func curl(t *testing.T, calls []clientCall, addr, protocol string) string {
+func curl(t *testing.T, calls []clientCall, origin, roots, protocol string) string {
 	t.Helper()
 	args := []string{"curl"}
 	for i, c := range calls {
@@ -141,7 +173,10 @@ func curl(t *testing.T, calls []clientCall, addr, protocol string) string {
 			args = append(args, "--next")
 		}
 		args = append(args, "--silent", "--include", "--noproxy", "*", protocol, "--max-time", "20",
-			"--write-out", `\n=> %{http_version} %{exitcode} %{size_download}\n`, "http://"+addr+c.Target)
+			"--write-out", `\n=> %{http_version} %{exitcode} %{size_download}\n`, origin+c.Target)
+		if roots != "" {
+			args = append(args, "--cacert", roots)
+		}
 		if c.Method == "HEAD" {
 			args = append(args, "--head")
 		} else {
@@ -183,24 +218,56 @@ func sortedHeads(out string) string {
 // What a client gets from the mock is what it got from the real server, field
 // by field.
 func TestClients(t *testing.T) {
-	for _, c := range clients() {
-		t.Run(c.name, func(t *testing.T) {
-			c.skip(t)
-			real := realServer(t)
-			r := record(t, real)
-			want := c.run(t, r.addr)
-			m, addr := r.replay(t)
-			if n := len(conformanceCalls()); len(r.sink.exchanges) != n {
-				t.Fatalf("%d calls were recorded, want %d:\n%.2000s", len(r.sink.exchanges), n, want)
-			}
-			got := c.run(t, addr)
-			if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("real server (-), mock (+):\n%s", diff)
-			}
-			a := m.Account(1)
-			if a.Err != nil || a.Tiers[traffic.TierExact] != len(r.sink.exchanges) || a.Live != len(r.sink.exchanges) {
-				t.Errorf("account: %+v", a)
-			}
-		})
+	for _, c := range clients(false) {
+		t.Run(c.name, func(t *testing.T) { c.test(t, "http") })
+	}
+}
+
+// The same over TLS, where ALPN decides what is spoken.
+func TestClientsOverTLS(t *testing.T) {
+	for _, c := range clients(true) {
+		t.Run(c.name, func(t *testing.T) { c.test(t, "https") })
+	}
+}
+
+func (c client) test(t *testing.T, scheme string) {
+	c.skip(t)
+	var r *recording
+	roots := ""
+	if scheme == "https" {
+		real, root := realServerTLS(t)
+		r = record(t, real, root)
+		roots = filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(roots, r.ca.CertPEM(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		r = record(t, realServer(t))
+	}
+	origin := func(addr string) string {
+		if scheme == "https" {
+			_, port, _ := strings.Cut(addr, ":")
+			return "https://" + host + ":" + port
+		}
+		return "http://" + addr
+	}
+	want := c.run(t, origin(r.addr), roots)
+	m, addr := r.replay(t)
+	if n := len(conformanceCalls()); len(r.sink.exchanges) != n {
+		t.Fatalf("%d calls were recorded, want %d:\n%.2000s", len(r.sink.exchanges), n, want)
+	}
+	got := c.run(t, origin(addr), roots)
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("real server (-), mock (+):\n%s", diff)
+	}
+	a := m.Account(1)
+	if a.Err != nil || a.Tiers[traffic.TierExact] != len(r.sink.exchanges) || a.Live != len(r.sink.exchanges) {
+		t.Errorf("account: %+v", a)
+	}
+	for _, x := range m.Calls(1) {
+		if x.Request.Scheme != scheme || x.Request.Proto != c.proto {
+			t.Errorf("%s %s came by %s over %s, want %s over %s", x.Request.Method, x.Request.Target, x.Request.Proto, x.Request.Scheme, c.proto, scheme)
+			break
+		}
 	}
 }

@@ -2,12 +2,15 @@ package conformance
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -63,8 +66,36 @@ func conformanceCalls() []clientCall {
 	}
 }
 
-// realServer answers in all the ways that the calls are after.
+// realServer answers in all the ways that the calls are after, and returns its
+// address.
 func realServer(t *testing.T) string {
+	s := newRealServer(t)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	return s.Listener.Addr().String()
+}
+
+// realServerTLS is the same over TLS, with HTTP/2 and HTTP/1.1 by ALPN. It also
+// returns the root that its certificate is signed by.
+func realServerTLS(t *testing.T) (string, *x509.Certificate) {
+	s := newRealServer(t)
+	ca := newAuthority(t)
+	s.EnableHTTP2 = true
+	s.TLS = ca.ServerConfig("localhost")
+	s.StartTLS()
+	s.TLS.Certificates = nil // a name that clients ask for finds its own
+	block, _ := pem.Decode(ca.CertPEM())
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Listener.Addr().String(), root
+}
+
+// newRealServer returns the server before its start.
+func newRealServer(t *testing.T) *httptest.Server {
 	mux := http.NewServeMux()
 	text := func(w http.ResponseWriter, s string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -147,16 +178,13 @@ func realServer(t *testing.T) string {
 	mux.Handle("/echo/", http.StripPrefix("", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { text(w, r.Method+" "+r.URL.EscapedPath()) })))
 	s := httptest.NewUnstartedServer(mux)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.Config.Protocols = new(http.Protocols)
-	s.Config.Protocols.SetHTTP1(true)
-	s.Config.Protocols.SetUnencryptedHTTP2(true)
-	s.Start()
 	t.Cleanup(s.Close)
-	return s.Listener.Addr().String()
+	return s
 }
 
-// run makes the calls with a client program.
-func run(t *testing.T, calls []clientCall, argv ...string) string {
+// run makes the calls with a client program, which trusts the certificates in
+// the file roots, if any is named.
+func run(t *testing.T, calls []clientCall, roots string, argv ...string) string {
 	t.Helper()
 	input, err := json.Marshal(calls)
 	if err != nil {
@@ -164,6 +192,9 @@ func run(t *testing.T, calls []clientCall, argv ...string) string {
 	}
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Stdin = bytes.NewReader(input)
+	if roots != "" {
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots, "NODE_EXTRA_CA_CERTS="+roots)
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

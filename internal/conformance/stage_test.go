@@ -14,8 +14,9 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// host is the name that clients of TLS know the server by.
-const host = "dep.example"
+// host is the name that clients of TLS know the server by: one that every
+// machine resolves, so that they ask for it by SNI.
+const host = "localhost"
 
 // serve runs serve on a free port of loopback and returns its address and what
 // ends it; the end of the test does so too.

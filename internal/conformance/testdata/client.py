@@ -1,13 +1,16 @@
 # Makes the calls of the conformance test with one of Python's clients and
-# prints what came: client.py http.client|urllib|requests ADDRESS < CALLS
-import hashlib, http.client, json, sys
+# prints what came: client.py http.client|urllib|requests ORIGIN < CALLS
+# SSL_CERT_FILE names who signs for an origin of https.
+import hashlib, http.client, json, os, sys
 
-module, address = sys.argv[1:]
+module, origin = sys.argv[1:]
+scheme, address = origin.split("://")
 host, port = address.split(":")
 
 
 def by_http_client(calls):
-    conn = http.client.HTTPConnection(host, int(port), timeout=20)
+    connection = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    conn = connection(host, int(port), timeout=20)
     for call in calls:
         conn.request(call["method"], call["target"], body=call.get("body"), headers=call.get("header", {}))
         answer = conn.getresponse()
@@ -29,7 +32,7 @@ def by_urllib(calls):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Stay)
     for call in calls:
         data = call["body"].encode() if "body" in call else None
-        request = urllib.request.Request(f"http://{address}{call['target']}", data=data, headers=call.get("header", {}), method=call["method"])
+        request = urllib.request.Request(f"{origin}{call['target']}", data=data, headers=call.get("header", {}), method=call["method"])
         try:
             answer = opener.open(request, timeout=20)
         except urllib.error.HTTPError as e:
@@ -46,16 +49,19 @@ def by_requests(calls):
 
     session = requests.Session()
     session.trust_env = False
+    session.verify = os.environ.get("SSL_CERT_FILE")
     for call in calls:
-        url = f"http://{address}{call['target']}"
+        url = f"{origin}{call['target']}"
         answer = session.request(call["method"], url, data=call.get("body"), headers=call.get("header"), allow_redirects=False, timeout=20, stream=True)
         try:
             body = b"".join(answer.raw.stream(65536, decode_content=False))
             left = answer.raw.length_remaining
             if left and call["method"] != "HEAD":  # older ones do not tell
                 body = b"breaks off after " + body
+                session.close()  # urllib3 would use the connection again until it sees its end
         except Exception as e:
             body = type(e).__name__.encode()
+            session.close()
         yield call, answer.status_code, answer.raw.headers.items(), body
 
 
