@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -177,11 +178,12 @@ func (r *wireMockRequest) match(s *source, at place, m *RuleMatch) error {
 	if r.Method != "" && r.Method != "ANY" {
 		m.Method = []string{r.Method}
 	}
-	for name, given := range map[string]bool{
+	given := map[string]bool{
 		"pathParameters": len(r.Path) > 0, "formParameters": len(r.Form) > 0, "cookies": len(r.Cookies) > 0, "basicAuthCredentials": len(r.Basic) > 0,
 		"multipartPatterns": len(r.Multipart) > 0, "customMatcher": len(r.Custom) > 0, "clientIp": len(r.ClientIP) > 0,
-	} {
-		if given {
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] {
 			return errCondition(name)
 		}
 	}
@@ -267,7 +269,8 @@ func wireMockPattern(raw json.RawMessage) (string, error) {
 	if err := json.Unmarshal(raw, &operators); err != nil {
 		return whole(strictText(raw)), nil
 	}
-	for name, value := range operators {
+	for _, name := range slices.Sorted(maps.Keys(operators)) {
+		value := operators[name]
 		switch name {
 		case "equalTo":
 			return whole(strictText(value)), nil
@@ -334,8 +337,10 @@ func wireMockBody(raw json.RawMessage, m *RuleMatch) error {
 		add(map[string]string{address: pattern})
 		return nil
 	}
-	for name := range operators {
-		return errCondition(name + " on the body")
+	for _, name := range slices.Sorted(maps.Keys(operators)) {
+		if name != "caseInsensitive" { // says how another one is meant
+			return errCondition(name + " on the body")
+		}
 	}
 	return errCondition("on the body")
 }
