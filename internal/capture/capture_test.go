@@ -428,6 +428,43 @@ func TestStreamedAnswersAreNotHeldBack(t *testing.T) {
 	if string(x.Response.Body.Raw) != "data: 0\n\ndata: 1\n\ndata: 2\n\n" {
 		t.Errorf("recorded %q", x.Response.Body.Raw)
 	}
+	timed(t, x, 0, 3)
+}
+
+// timed checks that so many messages of each side have times that can be.
+func timed(t *testing.T, x *traffic.Exchange, client, server int) {
+	t.Helper()
+	for i, times := range [][]time.Duration{x.Request.Body.Times, x.Response.Body.Times} {
+		if want := []int{client, server}[i]; len(times) != want || !slices.IsSorted(times) || want > 0 && (times[0] < 0 || times[want-1] > x.Duration+time.Second) {
+			t.Errorf("%s: times of side %d: %v, want %d of them", x.ID, i, times, want)
+		}
+	}
+}
+
+func TestWebSocketMessagesAreTimed(t *testing.T) {
+	upstream := callee(t, func(c net.Conn, r *bufio.Reader) {
+		readMessage(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(c, r)
+	})
+	s := newStage(t, Options{})
+	c, err := net.Dial("tcp", s.inbound(upstream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	r := bufio.NewReader(c)
+	if response, err := http.ReadResponse(r, nil); err != nil || response.StatusCode != 101 {
+		t.Fatal(response, err)
+	}
+	// Two messages, one of them in two frames with a ping between, and the close.
+	_, _ = io.WriteString(c, "\x81\x01a\x01\x01b\x89\x00\x80\x01c\x88\x00")
+	_ = c.(*net.TCPConn).CloseWrite()
+	if _, err := io.ReadAll(r); err != nil {
+		t.Error(err)
+	}
+	timed(t, s.only(), 3, 3)
 }
 
 func TestAnswerBeforeTheWholeRequest(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/http1"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
 )
 
 // http2Preface starts what an HTTP/2 client sends; no HTTP/1 request starts so.
@@ -125,7 +126,7 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Origin: traffic.Origin{Source: "proxy", Connection: s.connection},
 	}
 	t := s.recorder.begin(x)
-	body := &sentBody{ReadCloser: r.Body, keep: http1.Keep{Limit: s.recorder.opts.BodyLimit}, done: r.ContentLength == 0}
+	body := &sentBody{ReadCloser: r.Body, keep: s.keep(x, x.Request.Header), done: r.ContentLength == 0}
 	aborted := s.pass(w, r, t, body)
 	switch {
 	case aborted:
@@ -139,6 +140,11 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if aborted {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// keep is for the body of a message with this header, in an exchange.
+func (s *streams) keep(x *traffic.Exchange, header traffic.Header) http1.Keep {
+	return http1.Keep{Limit: s.recorder.opts.BodyLimit, Times: messages.Times{Kind: messages.KindOf(header)}, At: s.recorder.since(x.Start)}
 }
 
 // pass sends the request on and the answer back, and records the answer.
@@ -171,7 +177,8 @@ func (s *streams) pass(w http.ResponseWriter, r *http.Request, t *ticket, body *
 		header.Add("Trailer", name)
 	}
 	w.WriteHeader(response.StatusCode)
-	keep := http1.Keep{Limit: s.recorder.opts.BodyLimit}
+	answered := wireHeader(response.Header)
+	keep := s.keep(x, answered)
 	if response.ContentLength != 0 { // an answer that is all head must stay so: gRPC tells by it
 		err = pourStream(w, response.Body, &keep)
 	}
@@ -179,7 +186,7 @@ func (s *streams) pass(w http.ResponseWriter, r *http.Request, t *ticket, body *
 		header[http.TrailerPrefix+name] = values
 	}
 	x.Duration = s.recorder.now().Sub(x.Start)
-	answer := &traffic.Response{Status: response.StatusCode, Proto: "HTTP/2.0", Header: wireHeader(response.Header), Trailer: wireHeader(response.Trailer)}
+	answer := &traffic.Response{Status: response.StatusCode, Proto: "HTTP/2.0", Header: answered, Trailer: wireHeader(response.Trailer)}
 	for _, name := range announced { // net/http has taken them off
 		answer.Header.Add("trailer", name)
 	}
@@ -307,7 +314,9 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	if !b.sealed {
 		b.keep.Add(p[:n])
-		b.done = b.done || err == io.EOF
+		if b.done = b.done || err == io.EOF; err == io.EOF {
+			b.keep.End()
+		}
 	}
 	return n, err
 }

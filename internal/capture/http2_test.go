@@ -252,6 +252,7 @@ func TestInboundGRPC(t *testing.T) {
 		if x.Request.Target != want.target || status != want.status || len(x.Incomplete) != 0 {
 			t.Errorf("%s: %s, status %q, incomplete %v", x.ID, x.Request.Target, status, x.Incomplete)
 		}
+		timed(t, x, want.inBody+1, want.outBody) // and the half-close
 		if i != 1 && (bytes.Count(x.Request.Body.Raw, []byte("ping")) != want.inBody || bytes.Count(x.Response.Body.Raw, []byte("ping")) != want.outBody) {
 			t.Errorf("%s: bodies %q and %q", x.ID, x.Request.Body.Raw, x.Response.Body.Raw)
 		}

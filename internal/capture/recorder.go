@@ -236,6 +236,11 @@ func (r *Recorder) tell() {
 	r.sink.Dropped(int(dropped))
 }
 
+// since returns a clock that counts from the start of an exchange.
+func (r *Recorder) since(start time.Time) func() time.Duration {
+	return func() time.Duration { return r.now().Sub(start) }
+}
+
 // weight is about how many bytes an exchange holds in memory.
 func weight(x *traffic.Exchange) int64 {
 	n := int64(1024 + len(x.Request.Body.Raw))

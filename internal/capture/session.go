@@ -14,6 +14,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/http1"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
 )
 
 const (
@@ -67,9 +68,11 @@ type pending struct {
 	request  http1.Keep
 	response http1.Keep
 	upgrade  bool
-	turn     <-chan struct{} // closed when the answers before are written
-	next     chan struct{}   // closed when this one is
-	switched chan struct{}   // closed when the answer is 101
+	// webSocket says that the upgrade is to a WebSocket.
+	webSocket bool
+	turn      <-chan struct{} // closed when the answers before are written
+	next      chan struct{}   // closed when this one is
+	switched  chan struct{}   // closed when the answer is 101
 
 	mu    sync.Mutex
 	halfs int // request and response
@@ -156,6 +159,8 @@ func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 	}
 	p = &pending{ticket: s.recorder.begin(x), upgrade: upgrade, turn: turn, next: make(chan struct{}), switched: make(chan struct{})}
 	p.request.Limit, p.response.Limit = s.recorder.opts.BodyLimit, s.recorder.opts.BodyLimit
+	p.request.At, p.response.At = s.recorder.since(start), s.recorder.since(start)
+	p.webSocket = upgrade && strings.EqualFold(fields.Get("Upgrade"), "websocket")
 	s.started()
 	up, err := s.send(p, to)
 	if err != nil {
@@ -163,6 +168,14 @@ func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 		return p, false
 	}
 	return p, s.sendBody(p, up, body)
+}
+
+// tunnelled is how the bytes after a 101 consist of messages.
+func (p *pending) tunnelled() messages.Kind {
+	if p.webSocket {
+		return messages.WebSocket
+	}
+	return messages.None
 }
 
 // withoutUpgrade takes the offer to change to HTTP/2 out of a head. It speaks of
@@ -260,6 +273,7 @@ func (s *session) sendBody(p *pending, up *upstream, f http1.Framing) bool {
 // pourTunnel moves what the caller sends after a 101, and keeps it as the body
 // of the request.
 func (s *session) pourTunnel(p *pending, up *upstream) {
+	p.request.Times.Kind = p.tunnelled()
 	err := http1.PourAll(up.w, s.r, &p.request)
 	if err == nil {
 		err = up.w.Flush()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/http1"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
 )
 
 // upstream is one connection to a callee within a session.
@@ -202,6 +203,7 @@ func (up *upstream) answer(p *pending, at time.Time) (keep bool) {
 func (up *upstream) answerBody(p *pending, at time.Time, response *traffic.Response, h *http1.Head, f http1.Framing) (keep bool) {
 	s := up.s
 	_, err := s.w.Write(h.Wire)
+	p.response.Times.Kind = messages.KindOf(h.Fields)
 	if err == nil {
 		response.Trailer, err = http1.Pour(s.w, up.r, f, &p.response)
 	}
@@ -245,6 +247,7 @@ func (up *upstream) switchProtocols(p *pending, at time.Time, response *traffic.
 	s := up.s
 	_, err := s.w.Write(h.Wire)
 	close(p.switched)
+	p.response.Times.Kind = p.tunnelled()
 	if err == nil {
 		err = http1.PourAll(s.w, up.r, &p.response)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/http1"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
 )
 
 // Bounds of what an HTTP/2 connection in a capture may hold open.
@@ -96,7 +97,7 @@ func (h *h2Conn) step(i int, s *h2Side, piece []byte, at time.Time) int {
 	case s.left+s.padding > 0: // within a DATA frame
 		n := int(min(int64(len(piece)), s.left))
 		if s.left > 0 {
-			h.dataBytes(s, piece[:n])
+			h.dataBytes(s, piece[:n], at)
 			s.left -= int64(n)
 		} else {
 			n = int(min(int64(len(piece)), s.padding))
@@ -148,7 +149,7 @@ func (h *h2Conn) frameHead(i int, s *h2Side, at time.Time) {
 	}
 }
 
-func (h *h2Conn) dataBytes(s *h2Side, b []byte) {
+func (h *h2Conn) dataBytes(s *h2Side, b []byte, at time.Time) {
 	m := s.data
 	if m == nil {
 		return
@@ -157,6 +158,7 @@ func (h *h2Conn) dataBytes(s *h2Side, b []byte) {
 		m.keep.Limit = int64(len(m.keep.Data))
 	}
 	m.held += int64(len(b))
+	m.last = at
 	m.keep.Add(b)
 }
 
@@ -200,7 +202,7 @@ func (h *h2Conn) frame(i int, s *h2Side, frame []byte, at time.Time) {
 	case http2.FrameData: // padded
 		if payload, ok := unpad(payload); ok {
 			s.data, s.id, s.end = h.message(i, id), id, flags.Has(http2.FlagDataEndStream)
-			h.dataBytes(s, payload)
+			h.dataBytes(s, payload, at)
 			h.dataEnd(i, s, at)
 		}
 	case http2.FrameHeaders:
@@ -263,6 +265,8 @@ func (h *h2Conn) head(i int, s *h2Side, at time.Time) {
 		return
 	case !m.seen:
 		m.seen, m.first, m.fields = true, at, fields
+		m.keep.Times.Kind = messages.KindOf(h2Fields(fields))
+		m.keep.At = func() time.Duration { return m.last.Sub(m.first) }
 	default:
 		m.trailer = fields
 	}
@@ -275,7 +279,9 @@ func (h *h2Conn) finish(i int, id uint32, m *h2Message) {
 	m.done = true
 	if i != h.client {
 		h.emit(id, h.streams[id])
+		return
 	}
+	m.keep.End()
 }
 
 // hole takes missing bytes: within a body they are counted, elsewhere the rest
@@ -287,6 +293,7 @@ func (h *h2Conn) hole(i int, n int64) {
 	}
 	if n <= s.left && s.data != nil {
 		s.data.keep.Size += n
+		s.data.keep.Times.Kind = messages.None // where the next message begins is not known
 		s.data.incomplete = append(s.data.incomplete, fmt.Sprintf("hole of %d bytes", n))
 		if s.left -= n; s.left+s.padding == 0 {
 			h.dataEnd(i, s, s.data.last)
@@ -355,6 +362,7 @@ func (h *h2Conn) emit(id uint32, s *h2Stream) {
 	if status, err := strconv.Atoi(pseudo(a.fields, ":status")); a.seen && err == nil && status >= 100 && status <= 999 {
 		x.Response = &traffic.Response{Status: status, Proto: "HTTP/2.0", Header: h2Fields(a.fields), Trailer: h2Fields(a.trailer)}
 		x.Response.Body = a.body(x, "response", x.Response.Header, false)
+		later(x.Response.Body.Times, a.first.Sub(q.first))
 		x.FirstByte = max(a.first.Sub(q.first), 0)
 		x.Duration = max(a.last.Sub(q.first), x.FirstByte)
 	} else if s.reset {

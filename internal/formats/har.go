@@ -148,8 +148,7 @@ func readHAREntry(s *source, at place, e *harEntry) error {
 		x.Failure = "" // only an answer that was cut off has failed
 	}
 	if len(e.Messages) > 0 && x.Response.Status == 101 {
-		client, server := wsBodies(harMessages(e.Messages))
-		x.Request.Body, x.Response.Body = traffic.NewBody(client, nil), traffic.NewBody(server, nil)
+		x.Request.Body, x.Response.Body = wsBodies(harMessages(e.Messages), x.Start)
 	}
 	return s.emit(x)
 }
@@ -165,7 +164,8 @@ func harMessages(list []harMessage) []wsMessage {
 				data = plain
 			}
 		}
-		messages = append(messages, wsMessage{m.Type == "send", byte(m.Opcode), data})
+		at, _ := epochSeconds(m.Time)
+		messages = append(messages, wsMessage{m.Type == "send", byte(m.Opcode), data, at})
 	}
 	return messages
 }

@@ -117,6 +117,9 @@ func anyExchanges(t *rapid.T) []*traffic.Exchange {
 			}
 		}
 		b := traffic.NewBody(raw, *h)
+		if rapid.IntRange(0, 4).Draw(t, "timed") == 0 {
+			b.Times = rapid.SliceOfN(rapid.Map(rapid.Int64(), func(n int64) time.Duration { return time.Duration(n) }), 1, 3).Draw(t, "times")
+		}
 		if rapid.IntRange(0, 4).Draw(t, "cut") == 0 {
 			b.Truncated, b.Size = true, rapid.Int64Range(0, 1<<40).Draw(t, "size")
 		}
@@ -251,7 +254,7 @@ func TestIDsThatMeet(t *testing.T) {
 
 func TestWebSocketFramesOfAllLengths(t *testing.T) {
 	for _, n := range []int{0, 125, 126, 65535, 65536} {
-		_, server := wsBodies([]wsMessage{{opcode: 1, data: bytes.Repeat([]byte("x"), n)}})
+		_, server := wsBodies([]wsMessage{{opcode: 1, data: bytes.Repeat([]byte("x"), n)}}, time.Time{})
 		header := 2
 		switch {
 		case n >= 1<<16:
@@ -259,8 +262,8 @@ func TestWebSocketFramesOfAllLengths(t *testing.T) {
 		case n >= 126:
 			header = 4
 		}
-		if len(server) != header+n {
-			t.Errorf("%d bytes became %d", n, len(server))
+		if len(server.Raw) != header+n || server.Times != nil {
+			t.Errorf("%d bytes became %d, at %v", n, len(server.Raw), server.Times)
 		}
 	}
 }

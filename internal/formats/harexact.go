@@ -2,6 +2,7 @@ package formats
 
 import (
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -44,6 +45,8 @@ type harExact struct {
 	Header  *[]harBytes `json:"header,omitempty"`
 	Trailer *[]harBytes `json:"trailer,omitempty"`
 	Body    *harBody    `json:"body,omitempty"`
+	// Times are those of the messages in the body, in nanoseconds.
+	Times *[]time.Duration `json:"times,omitempty"`
 }
 
 type harHead struct {
@@ -95,6 +98,9 @@ func exactParts(header, readHeader, trailer traffic.Header, body, readBody traff
 	}
 	if !slices.Equal(body.Raw, readBody.Raw) || !same(body.Coding, readBody.Coding) || body.Truncated != readBody.Truncated || body.Size != readBody.Size {
 		e.Body = &harBody{body.Raw, body.Coding, body.Truncated, body.Size}
+	}
+	if len(body.Times) > 0 {
+		e.Times = &body.Times
 	}
 	return e
 }
@@ -159,5 +165,8 @@ func (e *harExact) restore(header, trailer *traffic.Header, body *traffic.Body) 
 		if b.Truncated {
 			body.Size = max(b.Size, 0)
 		}
+	}
+	if e.Times != nil {
+		body.Times = *e.Times
 	}
 }

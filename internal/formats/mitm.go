@@ -115,8 +115,7 @@ func readFlow(s *source, at place, flow tnetDict) error {
 		x.Failure = flowFailure(flow.dict("error").text("msg"))
 	}
 	if ws := flow.dict("websocket"); ws != nil && x.Response != nil {
-		client, server := wsBodies(flowMessages(ws))
-		x.Request.Body, x.Response.Body = traffic.NewBody(client, nil), traffic.NewBody(server, nil)
+		x.Request.Body, x.Response.Body = wsBodies(flowMessages(ws), x.Start)
 	}
 	return s.emit(x)
 }
@@ -133,7 +132,11 @@ func flowMessages(ws tnetDict) []wsMessage {
 		opcode, _ := fields[0].(int64)
 		fromClient, _ := fields[1].(bool)
 		data := tnetDict{"content": fields[2]}.bytes("content")
-		messages = append(messages, wsMessage{fromClient, byte(opcode), data})
+		m := wsMessage{fromClient: fromClient, opcode: byte(opcode), data: data}
+		if len(fields) > 3 {
+			m.at, _ = tnetDict{"time": fields[3]}.seconds("time")
+		}
+		messages = append(messages, m)
 	}
 	return messages
 }
@@ -246,6 +249,11 @@ func (d tnetDict) seconds(name string) (time.Time, bool) {
 	default:
 		return time.Time{}, false
 	}
+	return epochSeconds(seconds)
+}
+
+// epochSeconds reads seconds since 1970.
+func epochSeconds(seconds float64) (time.Time, bool) {
 	if !(seconds > 0 && seconds < 1<<36) {
 		return time.Time{}, false
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/http1"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
 )
 
 // message is one HTTP/1 message found in a direction of a connection.
@@ -40,6 +41,7 @@ func (h *held64) add(n int64) bool {
 
 func (m *message) hole(n int64) {
 	m.keep.Size += n
+	m.keep.Times.Kind = messages.None // where the next one begins is not known
 	m.incomplete = append(m.incomplete, fmt.Sprintf("hole of %d bytes", n))
 }
 
@@ -143,7 +145,10 @@ func (p *messageParser) headBytes(piece []byte) int {
 	h, err := http1.ReadHead(bufio.NewReader(bytes.NewReader(p.buf)))
 	if err == nil {
 		p.m.head = h
-		p.m.framing, err = p.begin(p.m)
+		m := p.m
+		m.keep.Times.Kind = messages.KindOf(h.Fields)
+		m.keep.At = func() time.Duration { return p.at.Sub(m.first) }
+		m.framing, err = p.begin(m)
 	}
 	if err != nil {
 		p.loseHead("the head cannot be read")
@@ -323,6 +328,14 @@ func startsMessage(piece []byte, request bool) bool {
 	return true
 }
 
+// later moves times that count from the start of a message to those that count
+// from the start of its exchange.
+func later(times []time.Duration, by time.Duration) {
+	for i := range times {
+		times[i] = max(times[i]+by, 0)
+	}
+}
+
 // toExchange makes an exchange of a request and what answers it, which may be
 // nil.
 func toExchange(q, a *message) (*traffic.Exchange, error) {
@@ -359,6 +372,7 @@ func toExchange(q, a *message) (*traffic.Exchange, error) {
 		x.Incomplete = append(x.Incomplete, "response: "+why)
 		x.Response.Body.Truncated = true
 	}
+	later(x.Response.Body.Times, a.first.Sub(q.first))
 	x.FirstByte = max(a.first.Sub(q.first), 0)
 	x.Duration = max(a.last.Sub(q.first), x.FirstByte)
 	return x, nil

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
 )
 
 // Keep keeps the first Limit bytes of a body and counts the rest.
@@ -16,12 +18,27 @@ type Keep struct {
 	Data  []byte
 	Limit int64
 	Size  int64
+	// Times notes when the messages of the body are there, if it has a kind. At
+	// tells the time since the exchange began; nil notes nothing.
+	Times messages.Times
+	At    func() time.Duration
 }
 
 func (k *Keep) Add(b []byte) {
 	k.Size += int64(len(b))
 	if room := k.Limit - int64(len(k.Data)); room > 0 {
-		k.Data = append(k.Data, b[:min(int64(len(b)), room)]...)
+		b = b[:min(int64(len(b)), room)]
+		k.Data = append(k.Data, b...)
+		if k.At != nil && k.Times.Kind != messages.None {
+			k.Times.Add(b, k.At())
+		}
+	}
+}
+
+// End notes that the side said that it sends no more.
+func (k *Keep) End() {
+	if k.At != nil && k.Size <= k.Limit {
+		k.Times.End(k.At())
 	}
 }
 
@@ -29,7 +46,7 @@ func (k *Keep) Add(b []byte) {
 // full length when the body ended, and what passed by otherwise.
 func (k *Keep) Body(header traffic.Header) traffic.Body {
 	b := traffic.NewBody(k.Data, header)
-	b.Size = k.Size
+	b.Size, b.Times = k.Size, k.Times.List()
 	b.Truncated = k.Size > int64(len(k.Data))
 	return b
 }
