@@ -82,18 +82,13 @@ func (m *Mock) SetFaults(number uint32, faults *Faults) error {
 			return err
 		}
 	}
-	p := m.pass(number)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.faults = faults
+	m.pass(number).faults.Store(faults)
 	return nil
 }
 
 // fault returns what goes wrong with a call, or nil.
 func (p *pass) fault(ls *laneState, c *call) *Fault {
-	p.mu.Lock()
-	faults := p.faults
-	p.mu.Unlock()
+	faults := p.faults.Load()
 	if faults == nil {
 		return nil
 	}
@@ -248,11 +243,12 @@ func (f *faulty) write(p []byte) error {
 // faultName rolls for faults that come before a call: of names and handshakes.
 func (m *Mock) faultName(kind FaultKind, host string) bool {
 	p := m.current()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.faults == nil {
+	faults := p.faults.Load()
+	if faults == nil {
 		return false
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.names == nil {
 		p.names = map[string]int{}
 	}
@@ -263,7 +259,7 @@ func (m *Mock) faultName(kind FaultKind, host string) bool {
 	p.names[key]++
 	h := fnv.New64a()
 	h.Write([]byte(key))
-	return p.faults.choose(host, func(k FaultKind) bool { return k == kind }, h.Sum64(), uint64(p.names[key])) != nil
+	return faults.choose(host, func(k FaultKind) bool { return k == kind }, h.Sum64(), uint64(p.names[key])) != nil
 }
 
 func (m *Mock) delay(ctx context.Context, f *Fault) error {

@@ -178,6 +178,7 @@ type pass struct {
 	// settle is held for reading while a call is decided and journalled, and
 	// for writing while the account is drawn up.
 	settle sync.RWMutex
+	faults atomic.Pointer[Faults]
 	known  sync.RWMutex
 	lanes  map[traffic.Lane]*laneState // guarded by known
 
@@ -190,7 +191,6 @@ type pass struct {
 	unsure  int // calls that may belong to any of several active lanes
 	tiers   map[traffic.Tier]int
 	byLane  map[traffic.Lane]int
-	faults  *Faults
 	names   map[string]int // questions and handshakes by kind and name, for faults
 }
 
@@ -213,14 +213,14 @@ func (p *pass) lane(ix *index, name traffic.Lane) *laneState {
 	if !ok { // a lane without recorded calls
 		l = &laneRange{name: name, salt: laneSalt(name)}
 	}
+	made := newLaneState(l) // not under the lock, where all lanes of a load meet
 	p.known.Lock()
 	defer p.known.Unlock()
 	if ls, ok := p.lanes[name]; ok {
 		return ls
 	}
-	ls = newLaneState(l)
-	p.lanes[name] = ls
-	return ls
+	p.lanes[name] = made
+	return made
 }
 
 // states returns the states of all lanes that the pass has touched.

@@ -20,7 +20,7 @@ type Mock struct {
 	index  *index
 	waiter *timing.Waiter
 
-	mu     sync.Mutex
+	mu     sync.RWMutex
 	passes map[uint32]*pass
 	now    atomic.Uint32 // the pass of calls without a mark
 
@@ -129,9 +129,15 @@ const maxPasses = 1 << 12
 
 // pass returns the state of a pass, making it at the first use.
 func (m *Mock) pass(number uint32) *pass {
+	m.mu.RLock()
+	p, ok := m.passes[number]
+	m.mu.RUnlock()
+	if ok {
+		return p
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p, ok := m.passes[number]
+	p, ok = m.passes[number]
 	if !ok {
 		p = newPass(number)
 		if len(m.passes) < maxPasses {
