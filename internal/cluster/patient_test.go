@@ -55,6 +55,8 @@ func TestPatient(t *testing.T) {
 		"service account to come":      {script: []string{refusal(403, metav1.StatusReasonForbidden, `pods "orders" is forbidden: error looking up service account n/default: serviceaccount "default" not found`), made}, create: true, asked: "POST POST"},
 		"exists from before":           {script: []string{refusal(409, metav1.StatusReasonAlreadyExists, "exists")}, create: true, asked: "POST", fails: "exists"},
 		"exists, the server was busy":  {script: []string{busy, refusal(409, metav1.StatusReasonAlreadyExists, "exists")}, create: true, asked: "POST POST", fails: "exists"},
+		"the admin is not known yet":   {script: []string{refusal(403, metav1.StatusReasonForbidden, `pods "orders" is forbidden: User "kubernetes-admin" cannot get resource "pods"`), got}, asked: "GET GET"},
+		"somebody may not":             {script: []string{refusal(403, metav1.StatusReasonForbidden, `pods "orders" is forbidden: User "ci" cannot get resource "pods"`)}, asked: "GET", fails: "cannot get"},
 		"forbidden":                    {script: []string{refusal(403, metav1.StatusReasonForbidden, "no rights")}, asked: "GET", fails: "no rights"},
 		"not there":                    {script: []string{refusal(404, metav1.StatusReasonNotFound, "no such pod")}, asked: "GET", fails: "no such pod"},
 		"a fault of the server":        {script: []string{refusal(500, metav1.StatusReasonInternalError, "panic")}, asked: "GET", fails: "panic"},

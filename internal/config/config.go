@@ -253,7 +253,7 @@ func Default() *Config {
 		Keep:      "never",
 		Comment:   "auto",
 		Build:     Build{Dir: ".", Image: Image{Dockerfile: "Dockerfile", RepositoryValue: "image.repository", TagValue: "image.tag"}},
-		Process:   Process{ReadyTimeout: Duration(60 * time.Second)},
+		Process:   Process{ReadyTimeout: Duration(2 * time.Minute)},
 		Replay:    Replay{Concurrency: 1, Workers: 1, Timeout: Duration(10 * time.Second)},
 		Latency:   Latency{Budget: Duration(60 * time.Second), MinRounds: 6, MaxRounds: 40, Pairs: 100, OpenRounds: 8},
 		Mock:      Mock{Latency: "none", LatencyScale: 1, Repeat: "auto", FuzzyScore: 0.9, FuzzyMargin: 0.1},

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +153,11 @@ func mediansApart(by, reference *report.Load) (apart []string) {
 	return apart
 }
 
+// reliable reports whether the sender was in time on all arms.
+func reliable(l *report.Load) bool {
+	return !slices.ContainsFunc(l.Arms, func(a report.LoadArm) bool { return !a.Reliable })
+}
+
 // TestGivenCluster uses a cluster that is not the run's own: a load by three
 // workers, one of which is killed on the way, must come to what one worker's
 // comes to; and whatever ends a run, its namespaces go.
@@ -177,8 +183,12 @@ func TestGivenCluster(t *testing.T) {
 		// The two loads were not sent at the same time, and the machine may have
 		// had other work during one of them.
 		t.Logf("sent once more, because of %q", apart)
-		if again := mediansApart(three, g.load("1", false)); len(again) > 0 {
-			t.Error(again)
+		again := g.load("1", false)
+		switch apart = mediansApart(three, again); {
+		case len(apart) > 0 && reliable(three) && reliable(again):
+			t.Error(apart)
+		case len(apart) > 0: // its times are no result, as the report says too
+			t.Logf("not judged, the sender was late: %q", apart)
 		}
 	}
 	t.Run("no image", func(t *testing.T) {
