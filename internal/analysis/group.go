@@ -104,7 +104,8 @@ func (g *group) detail() string {
 	return strings.Join(parts, "; ")
 }
 
-// nearest says how the closest recorded call differs.
+// nearest says how the closest recorded call differs: at the place of the sighting
+// where it does, for at others it may differ as base does.
 func nearest(s *sighting) string {
 	if s.live == nil || s.live.Match == nil || len(s.live.Match.Nearest) == 0 {
 		return ""
@@ -114,6 +115,12 @@ func nearest(s *sighting) string {
 		return fmt.Sprintf(", the nearest is %s", n.Record)
 	}
 	d := n.Differences[0]
+	for _, o := range n.Differences {
+		if s.path.Len() > 0 && o.Path.Within(s.path) {
+			d = o
+			break
+		}
+	}
 	return fmt.Sprintf(", the nearest is %s with %s %s instead of %s", n.Record, d.Path, display(d.Recorded), display(d.Live))
 }
 

@@ -54,7 +54,7 @@ func (c *comparer) bodies(a, b message) {
 	if brokenA == brokenB && bytes.Equal(plainA, plainB) {
 		return
 	}
-	pa, pb := read(plainA, brokenA, a.Header), read(plainB, brokenB, b.Header)
+	pa, pb := read(plainA, brokenA, a), read(plainB, brokenB, b)
 	switch {
 	case pa.format == formatEmpty:
 		c.emit(Extra, "", pb.text())
@@ -137,10 +137,10 @@ func decoded(b traffic.Body) (plain []byte, broken string) {
 // read finds the structure of a decoded body: what its media type promises
 // where it keeps the promise, else JSON where it is JSON, else text, else
 // binary.
-func read(plain []byte, broken string, header traffic.Header) payload {
+func read(plain []byte, broken string, m message) payload {
 	p := payload{plain: plain, broken: broken}
 	trimmed := bytes.TrimSpace(plain)
-	mediaType := traffic.MediaType(header)
+	mediaType := traffic.MediaType(m.Header)
 	switch {
 	case broken != "":
 		p.format = formatBinary
@@ -148,7 +148,7 @@ func read(plain []byte, broken string, header traffic.Header) payload {
 	case len(plain) == 0:
 		p.format = formatEmpty
 		return p
-	case p.byMediaType(mediaType, header.Get("Content-Type")):
+	case p.byMediaType(mediaType, m):
 	case jsonLines(mediaType):
 		p.format, p.tree = formatLines, linesTree(plain)
 	case traffic.IsJSON(mediaType) || startsJSON(trimmed):
@@ -172,7 +172,7 @@ func read(plain []byte, broken string, header traffic.Header) payload {
 
 // byMediaType reads the formats that only a media type tells. It reports whether
 // there is such a format and the body is in it.
-func (p *payload) byMediaType(mediaType, contentType string) bool {
+func (p *payload) byMediaType(mediaType string, m message) bool {
 	if len(p.plain) > maxTreeBytes/4 {
 		return false // what is written as a tree may be several times as long
 	}
@@ -185,13 +185,13 @@ func (p *payload) byMediaType(mediaType, contentType string) bool {
 	case mediaType == "application/xml" || mediaType == "text/xml" || strings.HasSuffix(mediaType, "+xml"):
 		p.format, written = formatXML, xmlJSON(p.plain)
 	case strings.HasPrefix(mediaType, "multipart/"):
-		p.format, written = formatParts, multipartJSON(p.plain, contentType)
+		p.format, written = formatParts, multipartJSON(p.plain, m.Header.Get("Content-Type"))
 	case mediaType == "text/event-stream":
 		p.format, written = formatEvents, eventsJSON(p.plain)
 	case mediaType == "application/grpc" || strings.HasPrefix(mediaType, "application/grpc+") && mediaType != "application/grpc+json":
-		p.format, written = formatGRPC, framesJSON(p.plain)
-	case mediaType == "application/protobuf" || mediaType == "application/x-protobuf" || mediaType == "application/vnd.google.protobuf" || strings.HasSuffix(mediaType, "+proto"):
-		p.format, written = formatProto, protobufJSON(p.plain)
+		p.format, written = formatGRPC, framesJSON(p.plain, m.Type)
+	case mediaType == "application/protobuf" || mediaType == "application/proto" || mediaType == "application/x-protobuf" || mediaType == "application/vnd.google.protobuf" || strings.HasSuffix(mediaType, "+proto"):
+		p.format, written = formatProto, protobufJSON(p.plain, m.Type)
 	}
 	if written == nil {
 		return false

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
@@ -65,8 +67,7 @@ func Responses(a, b *traffic.Exchange, opts Options) []Difference {
 	if ra.Status != rb.Status {
 		c.at("status", func() { c.emit(Status, strconv.Itoa(ra.Status), strconv.Itoa(rb.Status)) })
 	}
-	ha := message{ra.Header, ra.Body, ra.Trailer}
-	hb := message{rb.Header, rb.Body, rb.Trailer}
+	ha, hb := opts.Reading.answer(a), opts.Reading.answer(b)
 	c.bytesDiffer = !bytes.Equal(ha.Body.Raw, hb.Body.Raw)
 	c.headers("header", ha, hb, "Set-Cookie", responseHeaderIgnored)
 	c.at("cookie", func() { c.members(setCookies(ra.Header), setCookies(rb.Header)) })
@@ -107,8 +108,7 @@ func Requests(a, b *traffic.Exchange, opts Options) []Difference {
 	if qa.RawQuery() != qb.RawQuery() {
 		c.at("query", func() { c.members(formMembers(qa.RawQuery()), formMembers(qb.RawQuery())) })
 	}
-	ha := message{qa.Header, qa.Body, qa.Trailer}
-	hb := message{qb.Header, qb.Body, qb.Trailer}
+	ha, hb := opts.Reading.call(a), opts.Reading.call(b)
 	c.bytesDiffer = !bytes.Equal(ha.Body.Raw, hb.Body.Raw)
 	c.headers("header", ha, hb, "Cookie", requestHeaderIgnored)
 	c.at("cookie", func() { c.members(cookies(qa.Header), cookies(qb.Header)) })
@@ -140,6 +140,8 @@ type message struct {
 	Header  traffic.Header
 	Body    traffic.Body
 	Trailer traffic.Header
+	// Type is that of its protobuf messages, if it is known.
+	Type protoreflect.MessageDescriptor
 }
 
 // comparer holds the state of one comparison: where it is and what it found.

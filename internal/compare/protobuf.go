@@ -5,12 +5,14 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"io"
-	"slices"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 const (
@@ -20,67 +22,98 @@ const (
 	maxFrame = 16 << 20
 )
 
-// protobufJSON writes a protobuf message without its descriptor: an object by
-// field number, with a list for fields that occur more than once. What a field
-// is can only be guessed from its wire type: length-delimited ones are text when
-// they look like it, else a message when they read as one, else bytes in base64.
-// It returns nil for what is no message.
-func protobufJSON(data []byte) []byte { return appendMessage(nil, data, 0) }
+// protobufJSON writes a protobuf message as an object: by the names of its fields
+// where it is of the type md, which may be nil, else by their numbers. It returns
+// nil for what is no message.
+func protobufJSON(data []byte, md protoreflect.MessageDescriptor) []byte {
+	if md != nil {
+		if v, ok := protobuf.Decode(data, md); ok {
+			return appendTyped(nil, v)
+		}
+	}
+	return appendMessage(nil, data, 0)
+}
 
+// appendTyped writes a value whose type is known. Bytes are text when they look
+// like it, else base64.
+func appendTyped(dst []byte, v protobuf.Value) []byte {
+	switch v.Kind {
+	case protobuf.Object:
+		dst = append(dst, '{')
+		for i, m := range v.Members {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendTyped(append(appendString(dst, m.Name), ':'), m.Value)
+		}
+		return append(dst, '}')
+	case protobuf.List:
+		dst = append(dst, '[')
+		for i, e := range v.List {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendTyped(dst, e)
+		}
+		return append(dst, ']')
+	case protobuf.Unknown:
+		return appendFields(dst, v.Fields, 0)
+	case protobuf.Number:
+		if p := (treeParser{tree: tree{data: []byte(v.Text)}}); p.number() && p.at == len(v.Text) {
+			return append(dst, v.Text...)
+		}
+	case protobuf.Word:
+		if v.Text == "true" || v.Text == "false" {
+			return append(dst, v.Text...)
+		}
+	case protobuf.Bytes:
+		if !isText([]byte(v.Text)) {
+			return append(dst, base64Text([]byte(v.Text))...)
+		}
+	}
+	return appendString(dst, v.Text)
+}
+
+// appendMessage writes a message without its descriptor: an object by field
+// number, with a list for fields that occur more than once. What a field is can
+// only be guessed from its wire type: length-delimited ones are text when they
+// look like it, else a message when they read as one, else bytes in base64. It
+// returns nil for what is no message.
 func appendMessage(dst, data []byte, depth int) []byte {
-	if depth > maxProtoDepth {
+	fields, ok := protobuf.Fields(data)
+	if !ok || depth > maxProtoDepth {
 		return nil
 	}
-	values := make(map[protowire.Number][][]byte)
-	for len(data) > 0 {
-		number, wire, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return nil
-		}
-		data = data[n:]
-		var value []byte
-		switch wire {
-		case protowire.VarintType:
-			v, m := protowire.ConsumeVarint(data)
-			n, value = m, strconv.AppendUint(nil, v, 10)
-		case protowire.Fixed32Type:
-			v, m := protowire.ConsumeFixed32(data)
-			n, value = m, strconv.AppendUint(nil, uint64(v), 10)
-		case protowire.Fixed64Type:
-			v, m := protowire.ConsumeFixed64(data)
-			n, value = m, strconv.AppendUint(nil, v, 10)
-		case protowire.BytesType:
-			v, m := protowire.ConsumeBytes(data)
-			if n = m; n >= 0 {
-				value = delimited(v, depth)
-			}
-		default: // groups are long deprecated, and other types are not defined
-			return nil
-		}
-		if n < 0 {
-			return nil
-		}
-		data = data[n:]
-		values[number] = append(values[number], value)
-	}
-	numbers := make([]protowire.Number, 0, len(values))
-	for number := range values {
-		numbers = append(numbers, number)
-	}
-	slices.Sort(numbers)
 	dst = append(dst, '{')
-	for i, number := range numbers {
+	for i, same := range fields {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(strconv.AppendInt(append(dst, '"'), int64(number), 10), '"', ':')
-		if list := values[number]; len(list) == 1 {
-			dst = append(dst, list[0]...)
-		} else {
-			dst = append(append(append(dst, '['), bytes.Join(list, []byte{','})...), ']')
-		}
+		dst = append(strconv.AppendInt(append(dst, '"'), int64(same[0].Number), 10), '"', ':')
+		dst = appendFields(dst, same, depth)
 	}
 	return append(dst, '}')
+}
+
+// appendFields writes the values of one field number.
+func appendFields(dst []byte, same []protobuf.Field, depth int) []byte {
+	if len(same) > 1 {
+		dst = append(dst, '[')
+	}
+	for i, f := range same {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if f.Kind == protowire.BytesType {
+			dst = append(dst, delimited(f.Bytes, depth)...)
+		} else {
+			dst = strconv.AppendUint(dst, f.Varint, 10)
+		}
+	}
+	if len(same) > 1 {
+		dst = append(dst, ']')
+	}
+	return dst
 }
 
 // delimited writes a length-delimited field as what it most likely is.
@@ -108,9 +141,9 @@ func isText(v []byte) bool {
 	return true
 }
 
-// framesJSON writes the length-prefixed messages of a gRPC body as a list. It
-// returns nil when the frames do not add up.
-func framesJSON(data []byte) []byte {
+// framesJSON writes the length-prefixed messages of a gRPC body as a list; md,
+// which may be nil, is their type. It returns nil when the frames do not add up.
+func framesJSON(data []byte, md protoreflect.MessageDescriptor) []byte {
 	dst := []byte{'['}
 	for len(data) > 0 {
 		if len(data) < 5 {
@@ -132,7 +165,7 @@ func framesJSON(data []byte) []byte {
 		if len(dst) > 1 {
 			dst = append(dst, ',')
 		}
-		if object := protobufJSON(message); object != nil {
+		if object := protobufJSON(message, md); object != nil {
 			dst = append(dst, object...)
 		} else {
 			dst = append(dst, base64Text(message)...)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // Reading says how exchanges are read where they do not say it themselves. The
@@ -13,6 +14,22 @@ type Reading struct {
 	// SQL are the places of requests whose texts are SQL, whatever they look
 	// like. What surely is SQL is read as such anywhere in a request.
 	SQL []traffic.Pattern
+	// Types are those of protobuf messages, by which their fields have names. It
+	// may be nil.
+	Types *protobuf.Types
+}
+
+// call returns the request of an exchange.
+func (r *Reading) call(x *traffic.Exchange) message {
+	q := &x.Request
+	input, _ := r.Types.Method(q.Path())
+	return message{q.Header, q.Body, q.Trailer, input}
+}
+
+// answer returns the response of an exchange that has one.
+func (r *Reading) answer(x *traffic.Exchange) message {
+	_, output := r.Types.Method(x.Request.Path())
+	return message{x.Response.Header, x.Response.Body, x.Response.Trailer, output}
 }
 
 // sqlTypes are the media types of SQL (RFC 6922), and what was used before.
@@ -57,7 +74,7 @@ func (r Reading) Statements(x *traffic.Exchange) []*Statement {
 		yield: func(traffic.Path, string) bool { return true }, root: traffic.At("request"), reading: &r,
 		found: func(s *Statement) { out = append(out, s) },
 	}
-	_ = v.members("query", formMembers(x.Request.RawQuery())) && v.body(message{x.Request.Header, x.Request.Body, x.Request.Trailer})
+	_ = v.members("query", formMembers(x.Request.RawQuery())) && v.body(r.call(x))
 	return out
 }
 

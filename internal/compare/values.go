@@ -39,7 +39,7 @@ func (r Reading) ResponseValues(x *traffic.Exchange) iter.Seq2[traffic.Path, str
 		if !yield(root.Child("status"), strconv.Itoa(answer.Status)) {
 			return
 		}
-		m := message{answer.Header, answer.Body, answer.Trailer}
+		m := r.answer(x)
 		v := valuer{yield: yield, root: root}
 		_ = v.fields("header", fields(m, "Set-Cookie", responseHeaderIgnored)) &&
 			v.members("cookie", setCookies(answer.Header)) &&
@@ -64,7 +64,7 @@ func (r Reading) RequestValues(x *traffic.Exchange) iter.Seq2[traffic.Path, stri
 				return
 			}
 		}
-		m := message{q.Header, q.Body, q.Trailer}
+		m := r.call(x)
 		v := valuer{yield: yield, root: root, reading: &r}
 		_ = v.members("query", formMembers(q.RawQuery())) &&
 			v.fields("header", fields(m, "Cookie", requestHeaderIgnored)) &&
@@ -124,7 +124,7 @@ func (v valuer) members(part string, ms []member) bool {
 
 func (v valuer) body(m message) bool {
 	plain, broken := decoded(m.Body)
-	p := read(plain, broken, m.Header)
+	p := read(plain, broken, m)
 	at := v.root.Child("body")
 	switch {
 	case p.format == formatEmpty:

@@ -19,6 +19,7 @@ import (
 	"github.com/reprise-ci/reprise/internal/redact"
 	"github.com/reprise-ci/reprise/internal/replay"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 	"github.com/reprise-ci/reprise/internal/transform"
 )
 
@@ -76,10 +77,8 @@ func (c *Config) MockOptions() (mock.Options, error) {
 			return mock.Options{}, c.Mistake("mock.rules", "%v", err)
 		}
 	}
-	if path := c.Mock.Descriptors; path != "" {
-		if opts.Descriptors, err = os.ReadFile(path); err != nil {
-			return mock.Options{}, c.Mistake("mock.descriptors", "%s cannot be read: %v", path, errors.Unwrap(err))
-		}
+	if opts.Descriptors, err = c.descriptors(); err != nil {
+		return mock.Options{}, err
 	}
 	if c.Mock.Repeat != "auto" {
 		opts.Repeat = map[string]mock.Repeat{"*": mock.Repeat(c.Mock.Repeat)}
@@ -104,6 +103,20 @@ func (c *Config) MockOptions() (mock.Options, error) {
 		opts.Latency.Of[host] = l.latency()
 	}
 	return opts, nil
+}
+
+// descriptors reads the types of protobuf messages, by which calls are matched
+// and exchanges compared; none is nil.
+func (c *Config) descriptors() ([]byte, error) {
+	path := c.Mock.Descriptors
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, c.Mistake("mock.descriptors", "%s cannot be read: %v", path, errors.Unwrap(err))
+	}
+	return data, nil
 }
 
 // chaos is how dependencies go wrong, or nil.
@@ -157,7 +170,7 @@ func (c *Config) Pipeline(at Place) (pipeline.Options, error) {
 	if err != nil {
 		return pipeline.Options{}, err
 	}
-	judging, err := c.analysisOptions(router)
+	judging, err := c.analysisOptions(router, standIn.Descriptors)
 	if err != nil {
 		return pipeline.Options{}, err
 	}
@@ -273,9 +286,14 @@ func (c *Config) readKey(at Place, rule string, key *string, env, file string) e
 	return nil
 }
 
-// analysisOptions are those of the judgement.
-func (c *Config) analysisOptions(router *traffic.Router) (analysis.Options, error) {
-	opts := analysis.Options{FailOn: c.FailOn, Router: router, Compare: compare.Options{Tally: &compare.Tally{}, Reading: compare.Reading{SQL: c.SQL}}}
+// analysisOptions are those of the judgement, which reads protobuf messages by
+// the same descriptors as the mock.
+func (c *Config) analysisOptions(router *traffic.Router, descriptors []byte) (analysis.Options, error) {
+	types, err := protobuf.ReadTypes(descriptors)
+	if err != nil {
+		return analysis.Options{}, c.Mistake("mock.descriptors", "%v", err)
+	}
+	opts := analysis.Options{FailOn: c.FailOn, Router: router, Compare: compare.Options{Tally: &compare.Tally{}, Reading: compare.Reading{SQL: c.SQL, Types: types}}}
 	if len(c.FailOn) == 1 && c.FailOn[0] == "never" {
 		opts.FailOn = []string{}
 	}

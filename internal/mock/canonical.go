@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // form is the canonical form of a request: a flat list of tokens that is the
@@ -53,15 +53,15 @@ var signatureHeaders = []string{"Content-Type", "Range", "Soapaction", "X-Amz-Ta
 
 // canonicalizer makes forms. It is immutable and safe for concurrent use.
 type canonicalizer struct {
-	headers []string             // canonical names, sorted
-	files   *protoregistry.Files // the descriptors of gRPC services; nil without
+	headers []string        // canonical names, sorted
+	types   *protobuf.Types // of the messages of gRPC services; nil without
 }
 
-func newCanonicalizer(extra []string, files *protoregistry.Files) *canonicalizer {
+func newCanonicalizer(extra []string, types *protobuf.Types) *canonicalizer {
 	headers := slices.Clone(signatureHeaders)
 	headers = append(headers, extra...)
 	slices.SortFunc(headers, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	return &canonicalizer{slices.CompactFunc(headers, strings.EqualFold), files}
+	return &canonicalizer{slices.CompactFunc(headers, strings.EqualFold), types}
 }
 
 // form appends the canonical form of a request to dst[:0]. The dependency is
@@ -166,7 +166,8 @@ func (c *canonicalizer) appendBody(f form, req *traffic.Request) form {
 	}
 	contentType := req.Header.Get("Content-Type")
 	if strings.HasPrefix(mediaType(contentType), "application/grpc") {
-		if g, ok := appendGRPC(f, req, c.input(req.Path())); ok {
+		input, _ := c.types.Method(req.Path())
+		if g, ok := appendGRPC(f, req, input); ok {
 			return g
 		}
 	}
@@ -243,7 +244,7 @@ func appendGRPC(f form, req *traffic.Request, md protoreflect.MessageDescriptor)
 			payload = plain
 		}
 		if md != nil {
-			if g, ok := appendMessage(f, payload, md, 0); ok {
+			if g, ok := appendMessage(f, payload, md); ok {
 				f = g
 				continue
 			}

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"sync"
 
-	"google.golang.org/protobuf/reflect/protoregistry"
-
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // index finds recorded calls by hashes of their canonical form. It is
@@ -99,9 +98,9 @@ func laneKey(sig uint64, lane *laneRange) uint64 { return sig ^ lane.salt }
 func laneSalt(l traffic.Lane) uint64 { return traffic.LaneNumber(l)*0x9e3779b97f4a7c15 | 1 }
 
 // newIndex builds the index of recorded exchanges.
-func newIndex(recorded []*traffic.Exchange, o *Options, files *protoregistry.Files) *index {
+func newIndex(recorded []*traffic.Exchange, o *Options, types *protobuf.Types) *index {
 	ix := &index{
-		seed: maphash.MakeSeed(), canon: newCanonicalizer(o.Headers, files), deps: newDependencies(),
+		seed: maphash.MakeSeed(), canon: newCanonicalizer(o.Headers, types), deps: newDependencies(),
 		lanes: map[traffic.Lane]*laneRange{}, inbound: map[traffic.Lane]address{},
 		renewals: map[int32]renewal{},
 		numbers:  map[uint64]traffic.Lane{}, spreads: map[string]*spread{}, groups: map[uint64]*group{}, ambiguous: map[uint64]struct{}{},

@@ -224,14 +224,15 @@ func (w *walker) here() traffic.Path {
 	return traffic.At("request", w.part)
 }
 
-// compareLeaves scores how close two requests are, and lists where they differ.
+// compareLeaves scores how close two requests are, and lists where they differ:
+// values that are drawn anew each time come last, for they say nothing.
 func compareLeaves(recorded, live []located) traffic.Near {
 	byPath := make(map[string][]string, len(live))
 	for _, l := range live {
 		key := l.path.String()
 		byPath[key] = append(byPath[key], l.value)
 	}
-	var near traffic.Near
+	var near, drawn traffic.Near
 	var agreed, total float64
 	for _, r := range recorded {
 		key := r.path.String()
@@ -246,10 +247,11 @@ func compareLeaves(recorded, live []located) traffic.Near {
 		default:
 			if textClass(values[0]) != "" && textClass(values[0]) == textClass(r.value) {
 				agreed += r.weight * 0.9
+				differ(&drawn, r.path, r.value, values[0])
 			} else {
 				agreed += r.weight * 0.4 // the same place is worth something
+				differ(&near, r.path, r.value, values[0])
 			}
-			differ(&near, r.path, r.value, values[0])
 		}
 		if byPath[key] = values[1:]; len(values) == 1 {
 			delete(byPath, key)
@@ -265,6 +267,7 @@ func compareLeaves(recorded, live []located) traffic.Near {
 			}
 		}
 	}
+	near.Differences = append(near.Differences, drawn.Differences[:min(len(drawn.Differences), maxDifferences-len(near.Differences))]...)
 	if total > 0 {
 		near.Score = agreed / total
 	}

@@ -51,7 +51,7 @@ func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*
 	if err != nil {
 		return nil, err
 	}
-	files, err := readDescriptors(o.Descriptors)
+	types, err := o.types()
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*
 	if err != nil {
 		return nil, err
 	}
-	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o, files), waiter: &timing.Waiter{Learn: true}, passes: map[uint32]*pass{}}
+	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o, types), waiter: &timing.Waiter{Learn: true}, passes: map[uint32]*pass{}}
 	m.ring = ring
 	if m.opts.Wait == nil {
 		m.opts.Wait = m.waiter.Until

@@ -9,6 +9,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // Options say how a mock matches and answers. The zero value is what a run
@@ -81,7 +82,7 @@ func (o Options) Validate() error {
 			return fmt.Errorf("mock.repeat.%s: %q is not a policy; use last, cycle or fail", dependency, policy)
 		}
 	}
-	if _, err := readDescriptors(o.Descriptors); err != nil {
+	if _, err := o.types(); err != nil {
 		return err
 	}
 	if err := o.Fuzzy.Validate(); err != nil {
@@ -144,4 +145,13 @@ func (o *Options) repeat(dependency string, reads bool) Repeat {
 		return RepeatLast
 	}
 	return RepeatFail
+}
+
+// types reads the descriptors.
+func (o Options) types() (*protobuf.Types, error) {
+	types, err := protobuf.ReadTypes(o.Descriptors)
+	if err != nil {
+		return nil, fmt.Errorf("mock.descriptors: %w", err)
+	}
+	return types, nil
 }

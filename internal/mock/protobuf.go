@@ -8,104 +8,57 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // appendProto appends a protobuf message as a tree of field numbers: without
 // its schema, but so that two encodings of one message are equal (fields in
 // any order, map entries in any order) and that each value has an address.
 func appendProto(f form, b []byte, depth int) (form, bool) {
-	fields, ok := protoFields(b)
+	fields, ok := protobuf.Fields(b)
 	if !ok || depth > maxDepth {
 		return f, false
 	}
 	f = append(f, token{open, ""})
-	for len(fields) > 0 {
-		n := 1
-		for n < len(fields) && fields[n].number == fields[0].number {
-			n++
-		}
-		values := make([]form, n)
-		for i, field := range fields[:n] {
-			values[i] = field.tokens(depth)
+	for _, same := range fields {
+		values := make([]form, len(same))
+		for i, field := range same {
+			values[i] = fieldTokens(field, depth)
 		}
 		if isMap(values) {
 			slices.SortStableFunc(values, func(a, b form) int { return compareForms(a, b) })
 		}
-		f = append(f, token{member, strconv.Itoa(int(fields[0].number))})
-		if n > 1 {
+		f = append(f, token{member, strconv.Itoa(int(same[0].Number))})
+		if len(same) > 1 {
 			f = append(f, token{list, ""})
 		}
 		for _, v := range values {
 			f = append(f, v...)
 		}
-		if n > 1 {
+		if len(same) > 1 {
 			f = append(f, token{listEnd, ""})
 		}
-		fields = fields[n:]
 	}
 	return append(f, token{shut, ""}), true
 }
 
-// protoField is one field as it stands on the wire.
-type protoField struct {
-	number protowire.Number
-	kind   protowire.Type
-	varint uint64
-	bytes  []byte
-}
-
-// protoFields splits a message into its fields, sorted by number. It reports
-// false for what is not a message. Groups, which nobody has used for a long
-// time, are refused.
-func protoFields(b []byte) ([]protoField, bool) {
-	var fields []protoField
-	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return nil, false
-		}
-		b = b[n:]
-		field := protoField{number: number, kind: kind}
-		switch kind {
-		case protowire.VarintType:
-			field.varint, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed32Type:
-			var v uint32
-			v, n = protowire.ConsumeFixed32(b)
-			field.varint = uint64(v)
-		case protowire.Fixed64Type:
-			field.varint, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			field.bytes, n = protowire.ConsumeBytes(b)
-		default:
-			return nil, false
-		}
-		if n < 0 {
-			return nil, false
-		}
-		b = b[n:]
-		fields = append(fields, field)
-	}
-	slices.SortStableFunc(fields, func(a, b protoField) int { return int(a.number) - int(b.number) })
-	return fields, true
-}
-
-// tokens returns the value of a field. Bytes are text if they can be read as
+// fieldTokens returns the value of a field. Bytes are text if they can be read as
 // such, else a message if they parse as one, else bytes.
-func (p *protoField) tokens(depth int) form {
-	switch p.kind {
+func fieldTokens(p protobuf.Field, depth int) form {
+	switch p.Kind {
 	case protowire.VarintType:
-		return form{{number, strconv.FormatUint(p.varint, 10)}}
+		return form{{number, strconv.FormatUint(p.Varint, 10)}}
 	case protowire.Fixed32Type, protowire.Fixed64Type:
-		return form{{literal, fmt.Sprintf("0x%x", p.varint)}}
+		return form{{literal, fmt.Sprintf("0x%x", p.Varint)}}
 	}
-	if printable(p.bytes) {
-		return form{{text, string(p.bytes)}}
+	if printable(p.Bytes) {
+		return form{{text, string(p.Bytes)}}
 	}
-	if f, ok := appendProto(nil, p.bytes, depth+1); ok {
+	if f, ok := appendProto(nil, p.Bytes, depth+1); ok {
 		return f
 	}
-	return form{{raw, string(p.bytes)}}
+	return form{{raw, string(p.Bytes)}}
 }
 
 func printable(b []byte) bool {

@@ -7,4 +7,5 @@
 // and run go generate.
 package shippingpb
 
+//go:generate protoc --include_imports --descriptor_set_out=shipping.protoset shipping.proto
 //go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative shipping.proto

@@ -1,0 +1,71 @@
+// Package protobuf reads protobuf messages off the wire, with the descriptors of
+// their types and without. What a message means is the same for the mock, which
+// matches calls, and for the comparison, which tells them apart.
+package protobuf
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+)
+
+// Types are the descriptors of services. A nil Types knows none.
+type Types struct{ files *protoregistry.Files }
+
+// ReadTypes reads a FileDescriptorSet, as protoc --descriptor_set_out
+// --include_imports and buf build write it. It returns nil for no bytes.
+func ReadTypes(data []byte) (*Types, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	set := &descriptorpb.FileDescriptorSet{}
+	if err := proto.Unmarshal(data, set); err != nil || len(set.File) == 0 {
+		return nil, errors.New("not a descriptor set; make one with protoc --include_imports --descriptor_set_out=FILE")
+	}
+	files, err := protodesc.NewFiles(set)
+	if err != nil {
+		return nil, fmt.Errorf("the set is not complete (make it with --include_imports): %w", err)
+	}
+	return &Types{files}, nil
+}
+
+// Method returns the types of the messages that a method takes and gives, or nil
+// where the descriptors do not know it. The method is named by the last two
+// segments of a path, as in gRPC, Connect and Twirp.
+func (t *Types) Method(path string) (input, output protoreflect.MessageDescriptor) {
+	if t == nil {
+		return nil, nil
+	}
+	path, method, ok := cutLast(path)
+	if !ok {
+		return nil, nil
+	}
+	_, service, _ := cutLast(path)
+	found, err := t.files.FindDescriptorByName(protoreflect.FullName(service))
+	if err != nil {
+		return nil, nil
+	}
+	s, ok := found.(protoreflect.ServiceDescriptor)
+	if !ok {
+		return nil, nil
+	}
+	m := s.Methods().ByName(protoreflect.Name(method))
+	if m == nil {
+		return nil, nil
+	}
+	return m.Input(), m.Output()
+}
+
+func cutLast(path string) (before, last string, ok bool) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", path, false
+	}
+	return path[:i], path[i+1:], true
+}
