@@ -38,7 +38,7 @@ type Pod struct {
 }
 
 // agentTimeout bounds the start of an agent, the pull of its image included.
-const agentTimeout = 2 * time.Minute
+const agentTimeout = 4 * time.Minute
 
 // StartAgent makes the pod of an agent and waits until it runs and has an
 // address; its API may need some milliseconds more. It fails with a

@@ -51,7 +51,7 @@ func (a Agent) job(n int) *batchv1.Job {
 
 // workerTimeout bounds the wait for a worker, the back-off of a Job that has
 // lost some included.
-const workerTimeout = 2 * time.Minute
+const workerTimeout = 4 * time.Minute
 
 // Worker waits for the pod of an index to run, be it the first or one that
 // replaces it. It fails with a *NotReadyError when it cannot start.

@@ -142,7 +142,7 @@ func runAct(t *testing.T, act, project, api string) string {
 	}
 	eventFile := filepath.Join(t.TempDir(), "event.json")
 	write(t, eventFile, string(event))
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, act, "pull_request", "-W", ".github/workflows/replay.yml",
 		"-P", "ubuntu-latest=-self-hosted", "-e", eventFile, "-s", "GITHUB_TOKEN=ghs_standin", "--env", "GITHUB_API_URL="+api)
