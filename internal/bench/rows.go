@@ -52,6 +52,7 @@ var goals = []goal{
 	{benchmark: "replay SendError/10000", unit: "p99-us", peer: "vegeta", atMost: 1.0 / 5},
 	{benchmark: "mock Flat", unit: "req/s", peer: "hundred", atLeast: 0.9},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "nginx", atLeast: 0.5},
+	{benchmark: "mock Throughput", unit: "req/s", peer: "hoverfly", atLeast: 5},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "wiremock", atLeast: 20},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "mountebank", atLeast: 50},
 	{benchmark: "mock Delay", unit: "p99-us", peer: "spin", above: 60},

@@ -73,11 +73,11 @@ type peer struct {
 // BenchmarkThroughput compares this server with others, each on one core with
 // wrk on another, by requests a second and by the server's processor time for
 // one, which is the better figure on a busy machine. It needs wrk and taskset.
-// nginx is measured where it is installed, mountebank and WireMock where
-// REPRISE_PEERS names a directory with their node_modules.
+// nginx and Hoverfly are measured where they are installed, mountebank and
+// WireMock where REPRISE_PEERS names a directory with their node_modules.
 func BenchmarkThroughput(b *testing.B) {
 	modules := os.Getenv("REPRISE_PEERS")
-	for _, p := range []peer{ours("reprise", 1e3), nginx(), mountebank(modules), wiremock(modules)} {
+	for _, p := range []peer{ours("reprise", 1e3), nginx(), hoverfly(), mountebank(modules), wiremock(modules)} {
 		b.Run(p.name, func(b *testing.B) { p.bench(b) })
 	}
 }
@@ -342,6 +342,32 @@ func nginx() peer {
 		conf := fmt.Sprintf("master_process off; daemon off; pid %[1]s/pid; error_log %[1]s/log; events {} http { access_log off; keepalive_requests 100000000; server { listen 127.0.0.1:%[2]d; location / { default_type application/json; return 200 '%[3]s'; } } }", dir, port, benchBody())
 		file := filepath.Join(dir, "nginx.conf")
 		return []string{"nginx", "-p", dir, "-c", file}, os.WriteFile(file, []byte(conf), 0o600)
+	}}
+}
+
+func hoverfly() peer {
+	return peer{name: "hoverfly", stubs: 1000, slow: true, needs: []string{"hoverfly"}, args: func(dir string, port int) ([]string, error) {
+		exactly := func(s string) []map[string]string { return []map[string]string{{"matcher": "exact", "value": s}} }
+		var pairs []any
+		for i := range 1000 {
+			pairs = append(pairs, map[string]any{
+				"request":  map[string]any{"method": exactly("GET"), "path": exactly(fmt.Sprintf("/items/%06d", i)), "query": map[string]any{"view": exactly("full")}},
+				"response": map[string]any{"status": 200, "body": benchBody(), "encodedBody": false, "headers": map[string]any{"Content-Type": []string{"application/json"}}},
+			})
+		}
+		simulation, err := json.Marshal(map[string]any{
+			"data": map[string]any{"pairs": pairs, "globalActions": map[string]any{"delays": []any{}, "delaysLogNormal": []any{}}},
+			"meta": map[string]any{"schemaVersion": "v5.2"},
+		})
+		if err != nil {
+			return nil, err
+		}
+		file := filepath.Join(dir, "simulation.json")
+		control, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		return []string{"hoverfly", "-webserver", "-pp", strconv.Itoa(port), "-ap", strconv.Itoa(control), "-import", file, "-no-import-check", "-journal-size", "0", "-log-level", "error"}, os.WriteFile(file, simulation, 0o600)
 	}}
 }
 
