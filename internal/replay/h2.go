@@ -43,8 +43,21 @@ func (e *Engine) newClient2(t Target) *client2 {
 
 func (c *client2) close() { c.transport.CloseIdleConnections() }
 
+// paced sends a recorded request as send does, but for the messages of a
+// stream, which go out in their turns.
+func (c *client2) paced(ctx context.Context, recorded *traffic.Exchange, out *traffic.Request, pace float64, keep bool) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.engine.opts.Timeout)
+	defer cancel()
+	return c.exchange(ctx, out, c.engine.streamOf(ctx, recorded, out, pace), keep)
+}
+
 // send sends an outgoing request and reads the whole answer.
-func (c *client2) send(ctx context.Context, out *traffic.Request, keep bool) (o outcome, err error) {
+func (c *client2) send(ctx context.Context, out *traffic.Request, keep bool) (outcome, error) {
+	return c.exchange(ctx, out, nil, keep)
+}
+
+// exchange does both; s is nil where the body goes out at once.
+func (c *client2) exchange(ctx context.Context, out *traffic.Request, s *grpcStream, keep bool) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.engine.opts.Timeout)
 	defer cancel()
 	trace := &httptrace.ClientTrace{
@@ -56,6 +69,9 @@ func (c *client2) send(ctx context.Context, out *traffic.Request, keep bool) (o 
 	if err != nil {
 		return o, &requestError{err.Error()}
 	}
+	if s != nil {
+		req.Body, req.GetBody, req.ContentLength = io.NopCloser(s), nil, -1
+	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return o, fmt.Errorf("%s at %s: %w", c.target.Arm, c.target.Addr, asProtocol(err))
@@ -66,6 +82,9 @@ func (c *client2) send(ctx context.Context, out *traffic.Request, keep bool) (o 
 	}
 	limit := c.engine.opts.MaxBody
 	body := io.LimitReader(resp.Body, limit+1)
+	if s != nil {
+		body = s.hear(body)
+	}
 	o.answer = answer{status: resp.StatusCode, proto: "HTTP/2.0", declared: resp.ContentLength}
 	if keep {
 		o.answer.header = traffic.HeaderFrom(resp.Header)

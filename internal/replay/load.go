@@ -92,6 +92,15 @@ func (s Stage) validate() error {
 	return nil
 }
 
+// pace is by what the distances of messages within a conversation are
+// multiplied: the speed divides them too, and a closed loop keeps none.
+func (l Load) pace() float64 {
+	if l.Max || l.Speed <= 0 {
+		return 0
+	}
+	return 1 / l.Speed
+}
+
 // Validate names the first field that cannot be used.
 func (l Load) Validate() error {
 	given := 0

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type Options struct {
 	TLS *tls.Config
 	// Dial opens connections to targets. Default: a [net.Dialer].
 	Dial DialFunc
+	// Pause waits between two messages of a conversation. Default: it sleeps.
+	Pause func(ctx context.Context, d time.Duration) error
 }
 
 // Validate names the first field that cannot be used.

@@ -109,11 +109,11 @@ func (r *passRun) send(ctx context.Context, i int) *traffic.Exchange {
 // over sends a request over the protocol that it needs.
 func (r *passRun) over(ctx context.Context, x *traffic.Exchange, session int, out *traffic.Request) (outcome, error) {
 	if overWebSocket(x) {
-		return r.engine.webSocket(ctx, r.target, x, out)
+		return r.engine.webSocket(ctx, r.target, x, out, 1)
 	}
 	if r.engine.overHTTP2(x) {
 		out.Proto = "HTTP/2.0"
-		return r.client2.send(ctx, out, true)
+		return r.client2.paced(ctx, x, out, 1, true)
 	}
 	c, o, _, err := r.engine.send(ctx, r.pool.take(session), sending{
 		target: r.target, request: appendHTTP1(nil, out), method: out.Method, keep: true, stream: r.engine.streams[x.ID],

@@ -27,10 +27,9 @@ const (
 )
 
 // webSocket holds a recorded conversation with t: the messages of the client in
-// their order, each when the server has sent as large a share of its messages
-// as the client has. The answer ends with as many messages as were recorded,
+// their turns, at a pace: 1 keeps the recorded distances. The answer ends with as many messages as were recorded,
 // and a moment later, so that one too many is seen.
-func (e *Engine) webSocket(ctx context.Context, t Target, recorded *traffic.Exchange, out *traffic.Request) (o outcome, err error) {
+func (e *Engine) webSocket(ctx context.Context, t Target, recorded *traffic.Exchange, out *traffic.Request, pace float64) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
 	said, err := messagesOf(out.Body.Raw)
@@ -49,7 +48,7 @@ func (e *Engine) webSocket(ctx context.Context, t Target, recorded *traffic.Exch
 	}
 	defer c.CloseNow()
 	c.SetReadLimit(e.opts.MaxBody)
-	talk := &conversation{conn: c, wanted: len(heard), came: make(chan wsMessage, 64), limit: e.opts.MaxBody}
+	talk := &conversation{engine: e, turns: e.turns(len(said), len(heard), recorded, pace), conn: c, wanted: len(heard), came: make(chan wsMessage, 64), limit: e.opts.MaxBody}
 	go talk.listen(ctx)
 	err = talk.hold(ctx, said)
 	o.last, o.answer.body, o.answer.size = talk.last, talk.body, int64(len(talk.body))
@@ -101,6 +100,8 @@ func (e *Engine) dialWebSocket(ctx context.Context, t Target, recorded *traffic.
 
 // conversation is one WebSocket under way.
 type conversation struct {
+	engine *Engine
+	turns  []turn
 	conn   *websocket.Conn
 	wanted int            // messages of the recorded server
 	came   chan wsMessage // closed when no more come
@@ -133,9 +134,12 @@ func (c *conversation) listen(ctx context.Context) {
 // hold says what the recorded client said and hears what the server answers.
 func (c *conversation) hold(ctx context.Context, said []wsMessage) error {
 	for k, m := range said {
-		ended, err := c.hear(ctx, k*c.wanted/len(said), wsPatience)
+		ended, err := c.hear(ctx, c.turns[k].after, wsPatience)
 		if ended || err != nil {
 			return err // the server closed, as its answer shows
+		}
+		if err := c.engine.pause(ctx, c.turns[k].pause); err != nil {
+			return err
 		}
 		if err := c.conn.Write(ctx, m.kind, m.data); err != nil {
 			if ended, _ := c.hear(ctx, c.wanted, wsLinger); ended {

@@ -156,11 +156,11 @@ func (w *workers) send(c *conn, j *job) (*conn, outcome, error) {
 	w.mu.Unlock()
 	x := w.engine.inbound[j.exchange]
 	if overWebSocket(x) {
-		o, err := w.engine.webSocket(w.ctx, w.d.target, x, j.sent)
+		o, err := w.engine.webSocket(w.ctx, w.d.target, x, j.sent, w.d.load.pace())
 		return c, o, err
 	}
 	if w.engine.overHTTP2(x) {
-		o, err := w.h2.send(w.ctx, j.sent, j.keep)
+		o, err := w.h2.paced(w.ctx, x, j.sent, w.d.load.pace(), j.keep)
 		return c, o, err
 	}
 	if c != nil && !c.alive() {
