@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // making is a cluster whose creation goes on until the test ends it.
@@ -154,6 +155,34 @@ func TestBuildTellsTheDaemonFromTheService(t *testing.T) {
 			err := BuildImage(t.Context(), os.Environ(), Build{Context: t.TempDir(), Dockerfile: "Dockerfile", Ref: "a:1"}, io.Discard)
 			if (err != nil) != tc.fails || errors.Is(err, ErrDaemon) != tc.daemon || len(calls()) != tc.builds {
 				t.Errorf("%v after %q, want %d builds", err, calls(), tc.builds)
+			}
+		})
+	}
+}
+
+// TestRemoveBelievesOnlyDocker removes a container with a docker that fails: only
+// its own word that there is none counts as success.
+func TestRemoveBelievesOnlyDocker(t *testing.T) {
+	for name, tc := range map[string]struct {
+		inspect string
+		fails   bool
+	}{
+		"gone already":            {"echo 'Error: No such container: a' >&2; exit 1", false},
+		"gone, as newer ones say": {"echo 'error: no such container: a' >&2; exit 1", false},
+		"still there":             {"echo a", true},
+		"Docker does not answer":  {"echo 'Cannot connect to the Docker daemon' >&2; exit 1", true},
+		"Docker takes too long":   {"exec sleep 5", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fakeDocker(t, "case $1 in rm) exit 1;; inspect) "+tc.inspect+";; esac")
+			limit := 20 * time.Second
+			if tc.fails {
+				limit = 500 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			if err := (docker{os.Environ()}).remove(ctx, "a"); (err != nil) != tc.fails {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

@@ -41,12 +41,26 @@ func (c *Cluster) Logs(ctx context.Context, dir string, node bool, namespaces ..
 		}
 	}
 	if node && c.Owned {
-		provider := kind.NewProvider(kind.ProviderWithDocker())
-		if err := provider.CollectLogs(c.Name(), filepath.Join(dir, "node")); err != nil {
+		if err := c.nodeLogs(ctx, filepath.Join(dir, "node")); err != nil {
 			errs = append(errs, fmt.Errorf("collect the node's logs: %w", err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// nodeLogs waits for kind's own collecting no longer than ctx lasts: it knows no
+// context, and what it still does ends with the node.
+func (c *Cluster) nodeLogs(ctx context.Context, dir string) error {
+	collected := make(chan error, 1)
+	go func() {
+		collected <- kind.NewProvider(kind.ProviderWithDocker()).CollectLogs(c.Name(), dir)
+	}()
+	select {
+	case err := <-collected:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (c *Cluster) podLogs(ctx context.Context, dir string, p *corev1.Pod) error {

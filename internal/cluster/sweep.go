@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -99,7 +100,7 @@ func (d docker) remove(ctx context.Context, containers ...string) error {
 	for _, c := range containers {
 		gone := func() bool {
 			_, err := d.run(ctx, "inspect", "--type=container", "--format", "{{.Id}}", c)
-			return err != nil
+			return err != nil && strings.Contains(strings.ToLower(err.Error()), "no such") // and not that Docker was too slow to say
 		}
 		if gone() {
 			continue

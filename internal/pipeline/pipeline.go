@@ -299,7 +299,7 @@ func (r *run) hurry() {
 // How long it may take until everything is gone. A cancelled job of GitHub has
 // 7.5 s before SIGTERM and 10 s in all.
 const (
-	teardownTime  = 60 * time.Second
+	teardownTime  = 2 * time.Minute
 	cancelledTime = 7 * time.Second
 )
 
@@ -315,16 +315,18 @@ func (r *run) settle(ctx context.Context, cause error) {
 	if err := r.keepCalls(); err != nil {
 		r.progress.Note("%v", err)
 	}
-	limit := teardownTime
-	if ctx.Err() != nil {
+	limit, cancelled := teardownTime, ctx.Err() != nil
+	if cancelled {
 		limit = cancelledTime
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	end := r.progress.Stage("tear down")
-	if v := r.result.Verdict; r.target != nil && limit != cancelledTime && (v == analysis.Fail || v == analysis.Error) {
+	if v := r.result.Verdict; r.target != nil && !cancelled && (v == analysis.Fail || v == analysis.Error) {
 		r.target.saveLogs(ctx, r.options.LogDir)
 	}
+	// Whatever the logs took, there is time to remove everything.
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	end(r.takeDown(ctx))
 }
 
