@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
@@ -22,7 +24,8 @@ import (
 )
 
 // interopEnv makes the test program grpc-go's interop client, which ends the
-// process when it gets another answer than it wants: "ADDRESS CASE".
+// process when it gets another answer than it wants: "ADDRESS CASE ROOTS", where
+// ROOTS is the file of certificates that it trusts, or - for no TLS.
 const interopEnv = "REPRISE_INTEROP"
 
 func TestMain(m *testing.M) {
@@ -64,14 +67,21 @@ func onService(do func(context.Context, testgrpc.TestServiceClient, ...grpc.Call
 }
 
 func runInterop(spec string) error {
-	var addr, name string
-	if _, err := fmt.Sscan(spec, &addr, &name); err != nil {
+	var addr, name, roots string
+	if _, err := fmt.Sscan(spec, &addr, &name, &roots); err != nil {
 		return fmt.Errorf("read %s=%q: %w", interopEnv, spec, err)
 	}
 	if !strings.Contains(addr, "://") {
 		addr = "passthrough:///" + addr
 	}
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	trust := insecure.NewCredentials()
+	if roots != "-" {
+		var err error
+		if trust, err = credentials.NewClientTLSFromFile(roots, ""); err != nil {
+			return err
+		}
+	}
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(trust))
 	if err != nil {
 		return err
 	}
@@ -86,37 +96,62 @@ func runInterop(spec string) error {
 // the mock, as it does on grpc-go's interop server.
 func TestInteropOfGRPC(t *testing.T) {
 	for name := range interopCases {
-		t.Run(name, func(t *testing.T) {
-			addr, _ := serve(t, func(ctx context.Context, l net.Listener) error {
-				server := grpc.NewServer()
-				testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
-				defer context.AfterFunc(ctx, server.Stop)()
-				return server.Serve(l)
-			})
-			try := func(addr string) error {
-				cmd := exec.CommandContext(t.Context(), os.Args[0])
-				cmd.Env = append(os.Environ(), interopEnv+"="+addr+" "+name)
-				if out, err := cmd.CombinedOutput(); err != nil {
-					return fmt.Errorf("%w: %.3000s", err, out)
-				}
-				return nil
-			}
-			r := record(t, addr)
-			if err := try(r.addr); err != nil {
-				t.Fatalf("through the recorder: %v", err)
-			}
-			m, mocked := r.replay(t)
-			if err := try(mocked); err != nil {
-				t.Errorf("on the mock: %v", err)
-			}
-			a := m.Account(1)
-			if name == "cancel_after_begin" && a.Recorded == 0 {
-				return // grpc-go gave the call up before a byte of it was sent, so there was none to record
-			}
-			if a.Err != nil || a.Missed > 0 || a.Extra > 0 {
-				t.Errorf("account: %+v", a)
-			}
-		})
+		t.Run(name, func(t *testing.T) { testInterop(t, name, false) })
+	}
+}
+
+// One case of each kind of stream over TLS as well.
+func TestInteropOfGRPCOverTLS(t *testing.T) {
+	for _, name := range []string{"large_unary", "client_streaming", "server_streaming", "ping_pong"} {
+		t.Run(name, func(t *testing.T) { testInterop(t, name, true) })
+	}
+}
+
+func testInterop(t *testing.T, name string, secure bool) {
+	var options []grpc.ServerOption
+	var trusted []*x509.Certificate
+	if secure {
+		ca, root := newRoot(t)
+		options, trusted = []grpc.ServerOption{grpc.Creds(credentials.NewTLS(ca.ServerConfig(host)))}, []*x509.Certificate{root}
+	}
+	addr, _ := serve(t, func(ctx context.Context, l net.Listener) error {
+		server := grpc.NewServer(options...)
+		testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
+		defer context.AfterFunc(ctx, server.Stop)()
+		return server.Serve(l)
+	})
+	r := record(t, addr, trusted...)
+	try := func(addr string) error {
+		roots := "-"
+		if secure {
+			_, port, _ := strings.Cut(addr, ":")
+			addr, roots = host+":"+port, r.roots(t)
+		}
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), interopEnv+"="+addr+" "+name+" "+roots)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %.3000s", err, out)
+		}
+		return nil
+	}
+	if err := try(r.addr); err != nil {
+		t.Fatalf("through the recorder: %v", err)
+	}
+	m, mocked := r.replay(t)
+	if err := try(mocked); err != nil {
+		t.Errorf("on the mock: %v", err)
+	}
+	a := m.Account(1)
+	if name == "cancel_after_begin" && a.Recorded == 0 {
+		return // grpc-go gave the call up before a byte of it was sent, so there was none to record
+	}
+	if a.Err != nil || a.Missed > 0 || a.Extra > 0 || secure && a.Matched == 0 {
+		t.Errorf("account: %+v", a)
+	}
+	for _, x := range m.Calls(1) {
+		if secure != (x.Request.Scheme == "https") {
+			t.Errorf("the call came over %s", x.Request.Scheme)
+		}
 	}
 }
 
@@ -132,7 +167,7 @@ func TestGRPCByName(t *testing.T) {
 	try := func(target string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), interopEnv+"="+target+" server_streaming", "NO_PROXY=*")
+		cmd.Env = append(os.Environ(), interopEnv+"="+target+" server_streaming -", "NO_PROXY=*")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %.3000s", target, err, out)
 		}

@@ -28,15 +28,32 @@ var figures = regexp.MustCompile(`(?m)^(requests: .*|status codes: .*)$|\) data$
 // h2load gets the same answers from the mock as from the real server, over
 // many streams of few connections.
 func TestLoadOfHTTP2(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) { loadHTTP2(t, scheme) })
+	}
+}
+
+func loadHTTP2(t *testing.T, scheme string) {
 	load := func(addr string) []string {
-		out := tool(t, "h2load", "-n", "400", "-c", "4", "-m", "20", "--no-tls-proto=h2c", "http://"+addr+"/plain?a=1", "http://"+addr+"/chunked")
+		origin := scheme + "://" + addr
+		if scheme == "https" {
+			_, port, _ := strings.Cut(addr, ":")
+			origin = "https://" + host + ":" + port
+		}
+		out := tool(t, "h2load", "-n", "400", "-c", "4", "-m", "20", "--no-tls-proto=h2c", origin+"/plain?a=1", origin+"/chunked")
 		found := figures.FindAllString(out, -1)
 		if !strings.Contains(out, " 400 succeeded") {
 			t.Fatalf("h2load: %.2000s", out)
 		}
 		return found
 	}
-	r := record(t, realServer(t))
+	var r *recording
+	if scheme == "https" {
+		addr, root := realServerTLS(t)
+		r = record(t, addr, root)
+	} else {
+		r = record(t, realServer(t))
+	}
 	want := load(r.addr)
 	m, addr := r.replay(t)
 	if diff := cmp.Diff(want, load(addr)); diff != "" {

@@ -237,10 +237,7 @@ func (c client) test(t *testing.T, scheme string) {
 	if scheme == "https" {
 		real, root := realServerTLS(t)
 		r = record(t, real, root)
-		roots = filepath.Join(t.TempDir(), "ca.pem")
-		if err := os.WriteFile(roots, r.ca.CertPEM(), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		roots = r.roots(t)
 	} else {
 		r = record(t, realServer(t))
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
@@ -81,16 +80,10 @@ func realServer(t *testing.T) string {
 // returns the root that its certificate is signed by.
 func realServerTLS(t *testing.T) (string, *x509.Certificate) {
 	s := newRealServer(t)
-	ca := newAuthority(t)
+	ca, root := newRoot(t)
 	s.EnableHTTP2 = true
-	s.TLS = ca.ServerConfig("localhost")
+	s.TLS = ca.ServerConfig(host)
 	s.StartTLS()
-	s.TLS.Certificates = nil // a name that clients ask for finds its own
-	block, _ := pem.Decode(ca.CertPEM())
-	root, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
 	return s.Listener.Addr().String(), root
 }
 

@@ -3,7 +3,10 @@ package conformance
 import (
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +49,18 @@ func newAuthority(t *testing.T) *authority.Authority {
 		t.Fatal(err)
 	}
 	return ca
+}
+
+// newRoot returns an authority with its certificate.
+func newRoot(t *testing.T) (*authority.Authority, *x509.Certificate) {
+	t.Helper()
+	ca := newAuthority(t)
+	block, _ := pem.Decode(ca.CertPEM())
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca, root
 }
 
 // kept is where a recorder puts what it saw.
@@ -99,6 +114,17 @@ func record(t *testing.T, upstream string, roots ...*x509.Certificate) *recordin
 	})
 	t.Cleanup(r.stop)
 	return r
+}
+
+// roots returns a file with the certificates by which clients trust the recorder,
+// and then the mock.
+func (r *recording) roots(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, r.ca.CertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // replay ends the recording and starts a mock that answers from it.
