@@ -81,7 +81,7 @@ func TestRenewedTokensVerify(t *testing.T) {
 			if !ok {
 				t.Fatal("the ring does not take the token")
 			}
-			parsed, err := jose.ParseSigned(live, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(tt.algorithm)})
+			parsed, err := jose.ParseSignedCompact(live, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(tt.algorithm)})
 			if err != nil {
 				t.Fatal(err)
 			}
