@@ -79,7 +79,7 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 		response = fit(response, m.index.request(o.entry), &rec.x.Request)
 	}
 	response = m.renewed(rec, o, response)
-	first, err := m.pace(w, rec, response, o.tempo.times(took), began)
+	first, err := m.pace(w, rec, response, o.tempo, took, began)
 	if response == &recorded.Response {
 		rec.replayed(failureOf(err), first, m.since(began))
 	} else {
@@ -147,7 +147,8 @@ func (m *Mock) makeUp(w responder, rec *record, o outcome, began time.Time) erro
 // byte is due, the body when its last one is. Differences below a millisecond
 // are not worth two packets: both are waited for before the head. It returns
 // when the head went out.
-func (m *Mock) pace(w responder, rec *record, response *traffic.Response, took times, began time.Time) (first time.Duration, err error) {
+func (m *Mock) pace(w responder, rec *record, response *traffic.Response, t tempo, recorded times, began time.Time) (first time.Duration, err error) {
+	took := t.times(recorded)
 	if took == (times{}) {
 		first = m.since(began)
 		return first, send(w, &rec.x.Request, response)
@@ -172,9 +173,12 @@ func (m *Mock) pace(w responder, rec *record, response *traffic.Response, took t
 		if err := w.flush(); err != nil {
 			return first, err
 		}
-		// The recording does not say when each piece came: they are spread
+		// Where the recording does not say when each piece came, they are spread
 		// evenly, the last one at the end.
 		due := took.first + (took.last-took.first)*time.Duration(i+1)/time.Duration(len(pieces))
+		if i < len(response.Body.Times) {
+			due = t.scaled(response.Body.Times[i], recorded)
+		}
 		if err := m.wait(w.context(), began, due); err != nil {
 			return first, err
 		}

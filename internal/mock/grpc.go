@@ -88,7 +88,7 @@ func (in *inflow) so() (data []byte, ended bool, err error) {
 
 // wait returns when something arrived. It reports waits when nothing did for
 // the time of a stall.
-func (in *inflow) wait(ctx context.Context) (waits bool, err error) {
+func (in *inflow) wait(ctx context.Context, stall time.Duration) (waits bool, err error) {
 	timer := time.NewTimer(stall)
 	defer timer.Stop()
 	select {
@@ -120,7 +120,7 @@ func (h *http2Call) serveGRPC(start time.Time) error {
 			rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
 			return h.mock.respond(h, rec, o, start)
 		}
-		waits, err := in.wait(h.r.Context())
+		waits, err := in.wait(h.r.Context(), stall)
 		if err != nil {
 			return err
 		}
@@ -145,11 +145,13 @@ func (h *http2Call) converse(rec *record, o outcome, in *inflow, began time.Time
 	if recorded == nil {
 		return h.mock.respond(h, rec, o, began)
 	}
-	asked, _ := splitGRPC(h.mock.index.request(o.entry).Body.Raw)
-	play := &script{client: len(asked), pieces: piecesOf(recorded)}
+	request, took := h.mock.index.request(o.entry), h.mock.index.times(o.entry)
+	asked, _ := splitGRPC(request.Body.Raw)
+	pieces := piecesOf(recorded)
 	if len(recorded.Body.Raw) == 0 {
-		play.pieces = nil
+		pieces = nil
 	}
+	play := newScript(len(asked), pieces, request.Body, recorded.Body, took, o.tempo)
 	defer func() {
 		data, _, _ := in.so()
 		rec.heard(data)
@@ -169,15 +171,15 @@ func (h *http2Call) converse(rec *record, o outcome, in *inflow, began time.Time
 		said, _ := splitGRPC(data)
 		pieces := play.due(len(said), waits)
 		if ended {
-			pieces = append(pieces[:len(pieces):len(pieces)], play.rest()...)
+			pieces = append(pieces, play.rest()...)
 		}
 		if err := h.say(pieces); err != nil {
 			return err
 		}
 		if ended || play.sent == len(play.pieces) && len(said) >= play.client {
-			return h.conclude(recorded, h.mock.index.times(o.entry), began)
+			return h.conclude(recorded, took, began)
 		}
-		if waits, err = in.wait(h.r.Context()); err != nil {
+		if waits, err = in.wait(h.r.Context(), play.patience()); err != nil {
 			return err
 		}
 	}
@@ -194,13 +196,21 @@ func (h *http2Call) conclude(recorded *traffic.Response, took times, began time.
 	return errAborted
 }
 
-func (h *http2Call) say(pieces [][]byte) error {
-	for _, p := range pieces {
-		if err := h.write(p); err != nil {
+func (h *http2Call) say(lines []line) error {
+	for _, l := range lines {
+		if l.pause > 0 {
+			if err := h.flush(); err != nil {
+				return err
+			}
+		}
+		if err := h.mock.wait(h.r.Context(), h.mock.opts.Now(), l.pause); err != nil {
+			return err
+		}
+		if err := h.write(l.text); err != nil {
 			return err
 		}
 	}
-	if len(pieces) == 0 {
+	if len(lines) == 0 {
 		return nil
 	}
 	return h.flush()

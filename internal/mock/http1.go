@@ -101,7 +101,7 @@ func (h *http1) next() after {
 	rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
 	if o.entry != none && upgrades(req) {
 		if recorded := h.mock.index.response(o.entry); recorded != nil && recorded.Status == http.StatusSwitchingProtocols {
-			h.upgrade(rec, h.mock.index.request(o.entry), recorded, start)
+			h.upgrade(rec, h.mock.index.request(o.entry), recorded, o, start)
 			return ended
 		}
 	}

@@ -129,6 +129,14 @@ func (t tempo) times(recorded times) times {
 	return times{time.Duration(share * float64(t.drawn)), t.drawn}
 }
 
+// scaled applies a tempo to a part of what was recorded.
+func (t tempo) scaled(part time.Duration, recorded times) time.Duration {
+	if recorded.last <= 0 || t.drawn == 0 {
+		return time.Duration(t.scale * float64(part))
+	}
+	return time.Duration(float64(part) / float64(recorded.last) * float64(t.drawn))
+}
+
 // spread sums up how long a dependency took, by logarithms.
 type spread struct {
 	n            int

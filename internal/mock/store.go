@@ -119,7 +119,14 @@ func (r *reader) fields(dst traffic.Header) traffic.Header {
 
 func (r *reader) body() traffic.Body {
 	truncated := r.uint() == 1
-	return traffic.Body{Truncated: truncated, Size: int64(r.uint()), Coding: r.string(), Raw: r.bytes()}
+	b := traffic.Body{Truncated: truncated, Size: int64(r.uint()), Coding: r.string(), Raw: r.bytes()}
+	if n := int(r.uint()); n > 0 {
+		b.Times = make([]time.Duration, n)
+		for i := range b.Times {
+			b.Times[i] = time.Duration(r.uint())
+		}
+	}
+	return b
 }
 
 func appendString[T string | []byte](b []byte, s T) []byte {
@@ -140,7 +147,11 @@ func appendBodyBytes(b []byte, body *traffic.Body) []byte {
 		truncated = 1
 	}
 	b = binary.AppendUvarint(append(b, truncated), uint64(body.Size))
-	return appendString(appendString(b, body.Coding), body.Raw)
+	b = binary.AppendUvarint(appendString(appendString(b, body.Coding), body.Raw), uint64(len(body.Times)))
+	for _, at := range body.Times {
+		b = binary.AppendUvarint(b, uint64(at))
+	}
+	return b
 }
 
 // appendCall appends what is told of a call itself: its id, its times and its

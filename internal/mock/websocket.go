@@ -114,7 +114,7 @@ func splitFrames(raw []byte) (messages [][]byte, tail []byte) {
 
 // upgrade plays a recorded conversation after a change of protocol. It ends
 // with the connection.
-func (h *http1) upgrade(rec *record, recorded *traffic.Request, response *traffic.Response, began time.Time) {
+func (h *http1) upgrade(rec *record, recorded *traffic.Request, response *traffic.Response, o outcome, began time.Time) {
 	if response.Header.Has("Sec-Websocket-Accept") {
 		response.Header.Set("Sec-WebSocket-Accept", wsAccept(rec.x.Request.Header.Get("Sec-Websocket-Key")))
 	}
@@ -131,7 +131,7 @@ func (h *http1) upgrade(rec *record, recorded *traffic.Request, response *traffi
 	if err == nil && strings.EqualFold(rec.x.Request.Header.Get("Upgrade"), "websocket") {
 		asked, _ := splitFrames(recorded.Body.Raw)
 		said, tail := splitFrames(response.Body.Raw)
-		heard, err = h.converse(&script{client: len(asked), pieces: said}, tail)
+		heard, err = h.converse(newScript(len(asked), said, recorded.Body, response.Body, h.mock.index.times(o.entry), o.tempo), tail)
 	} else if err == nil { // another protocol: what its server said, whatever the client says
 		if _, err = h.stream.Write(response.Body.Raw); err == nil {
 			_, err = io.Copy(io.Discard, io.LimitReader(h.in, h.mock.opts.MaxBody))
@@ -167,8 +167,11 @@ func (h *http1) converse(play *script, tail []byte) (heard []byte, err error) {
 				k++
 			}
 		}
-		for _, p := range play.due(k, waits) {
-			if _, err := h.stream.Write(p); err != nil {
+		for _, l := range play.due(k, waits) {
+			if err := h.mock.wait(h.ctx, h.mock.opts.Now(), l.pause); err != nil {
+				return heard, err
+			}
+			if _, err := h.stream.Write(l.text); err != nil {
 				return heard, err
 			}
 		}
@@ -182,7 +185,7 @@ func (h *http1) converse(play *script, tail []byte) (heard []byte, err error) {
 		if ended {
 			return heard, err
 		}
-		if waits, err = in.wait(h.ctx); err != nil {
+		if waits, err = in.wait(h.ctx, play.patience()); err != nil {
 			return heard, err
 		}
 	}

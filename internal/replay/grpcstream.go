@@ -32,9 +32,9 @@ type grpcStream struct {
 	engine *Engine
 	ctx    context.Context
 	said   [][]byte
-	turns  []turn // of each, and of the end
-	next   int    // of said
-	rest   []byte // of the message that is being read
+	turns  []messages.Turn // of each, and of the end
+	next   int             // of said
+	rest   []byte          // of the message that is being read
 
 	mu   sync.Mutex
 	came messages.Times
@@ -49,7 +49,7 @@ func (e *Engine) streamOf(ctx context.Context, recorded *traffic.Exchange, out *
 	}
 	said := grpcMessages(out.Body.Raw)
 	turns := e.turns(len(said), len(grpcMessages(recorded.Response.Body.Raw)), recorded, pace)
-	if len(said) < 2 && turns[len(said)].after == 0 {
+	if len(said) < 2 && turns[len(said)].After == 0 {
 		return nil
 	}
 	return &grpcStream{
@@ -79,19 +79,19 @@ func (s *grpcStream) Read(p []byte) (int, error) {
 }
 
 // await returns when a turn has come, or when the server says less than it did.
-func (s *grpcStream) await(t turn) error {
+func (s *grpcStream) await(t messages.Turn) error {
 	patience := time.NewTimer(wsPatience)
 	defer patience.Stop()
-	for s.heard() < t.after {
+	for s.heard() < t.After {
 		select {
 		case <-s.news:
 		case <-patience.C:
-			return s.engine.pause(s.ctx, t.pause)
+			return s.engine.pause(s.ctx, t.Pause)
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
 	}
-	return s.engine.pause(s.ctx, t.pause)
+	return s.engine.pause(s.ctx, t.Pause)
 }
 
 func (s *grpcStream) heard() int {

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
 )
 
 // overWebSocket reports whether an exchange became a WebSocket.
@@ -101,7 +102,7 @@ func (e *Engine) dialWebSocket(ctx context.Context, t Target, recorded *traffic.
 // conversation is one WebSocket under way.
 type conversation struct {
 	engine *Engine
-	turns  []turn
+	turns  []messages.Turn
 	conn   *websocket.Conn
 	wanted int            // messages of the recorded server
 	came   chan wsMessage // closed when no more come
@@ -134,11 +135,11 @@ func (c *conversation) listen(ctx context.Context) {
 // hold says what the recorded client said and hears what the server answers.
 func (c *conversation) hold(ctx context.Context, said []wsMessage) error {
 	for k, m := range said {
-		ended, err := c.hear(ctx, c.turns[k].after, wsPatience)
+		ended, err := c.hear(ctx, c.turns[k].After, wsPatience)
 		if ended || err != nil {
 			return err // the server closed, as its answer shows
 		}
-		if err := c.engine.pause(ctx, c.turns[k].pause); err != nil {
+		if err := c.engine.pause(ctx, c.turns[k].Pause); err != nil {
 			return err
 		}
 		if err := c.conn.Write(ctx, m.kind, m.data); err != nil {

@@ -103,3 +103,33 @@ func FuzzTimes(f *testing.F) {
 		}
 	})
 }
+
+func TestTurns(t *testing.T) {
+	at := func(list ...int) (times []time.Duration) {
+		for _, n := range list {
+			times = append(times, time.Duration(n))
+		}
+		return times
+	}
+	for _, tt := range []struct {
+		why          string
+		said, heard  int
+		mine, theirs []time.Duration
+		from         time.Duration
+		want         []messages.Turn
+	}{
+		{"after what came, or after its own", 3, 2, at(10, 12, 40), at(5, 30), 3, []messages.Turn{{1, 5}, {1, 2}, {2, 10}}},
+		{"the end is one more", 1, 1, at(10, 50), at(20), 0, []messages.Turn{{0, 10}, {1, 30}}},
+		{"a side that says nothing has its end", 0, 1, at(50), at(20), 0, []messages.Turn{{1, 30}}},
+		{"what came at the same time came later", 1, 1, at(10), at(10), 0, []messages.Turn{{0, 10}}},
+		{"a start that was later does not count", 1, 0, at(10), nil, 20, []messages.Turn{{0, 10}}},
+		{"times out of order pause for nothing", 2, 0, at(10, 5), nil, 0, []messages.Turn{{0, 10}, {0, 0}}},
+		{"a side without times", 2, 1, nil, at(1), 0, nil},
+		{"the other side without times", 1, 1, at(1), nil, 0, nil},
+		{"nothing at all", 0, 0, nil, nil, 0, nil},
+	} {
+		if diff := cmp.Diff(tt.want, messages.Turns(tt.said, tt.heard, tt.mine, tt.theirs, tt.from)); diff != "" {
+			t.Errorf("%s: %s", tt.why, diff)
+		}
+	}
+}
