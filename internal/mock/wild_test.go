@@ -30,7 +30,7 @@ func readRequest(s string) (*http.Request, error) {
 }
 
 // open starts a mock with one recorded call and returns its address.
-func openMock(t testing.TB, o Options) (*Mock, string) {
+func openMock(t testing.TB, o Options, more ...*traffic.Exchange) (*Mock, string) {
 	t.Helper()
 	ca, err := authority.New(time.Now())
 	if err != nil {
@@ -40,7 +40,7 @@ func openMock(t testing.TB, o Options) (*Mock, string) {
 		Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "dep", Target: "/ok"},
 		Response: &traffic.Response{Status: 200, Header: traffic.Header{{Name: "Content-Length", Value: "2"}}, Body: traffic.Body{Raw: []byte("ok")}}}
 	o.OneLane = true
-	m, err := New([]*traffic.Exchange{x}, ca, o)
+	m, err := New(append(more, x), ca, o)
 	if err != nil {
 		t.Fatal(err)
 	}
