@@ -329,7 +329,7 @@ func TestPassEndsWithContext(t *testing.T) {
 func TestSettingsCarryAllOptions(t *testing.T) {
 	local := map[string]bool{ // what cannot travel, and what stands for it
 		"Routes": true, "Router": true, "Eligible": true, // route templates, ids
-		"Now": true, "Log": true, "Dial": true, "TLS": true, "Pause": true, "Mock": true, // those of the agent
+		"Now": true, "Wait": true, "Log": true, "Dial": true, "TLS": true, "Pause": true, "Mock": true, // those of the agent
 	}
 	for _, pair := range []struct{ room, settings any }{
 		{mock.Options{}, MockSettings{}}, {replay.Options{}, ReplaySettings{}}, {replay.RoundOptions{}, RoundOptions{}}, {replay.Target{}, Target{}},
