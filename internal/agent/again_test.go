@@ -49,3 +49,20 @@ func TestCallsOutlastTheirConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestHurriedCallsAreNotRepeated asks an agent that is gone.
+func TestHurriedCallsAreNotRepeated(t *testing.T) {
+	var asked atomic.Int32
+	gone := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	defer gone.Close()
+	m := NewMock(t.Context(), Endpoint{Addr: gone.Listener.Addr().String()})
+	m.Hurry()
+	m.Hurry()
+	m.Calls(1)
+	if m.Err() == nil || asked.Load() != 1 {
+		t.Errorf("asked %d times, %v", asked.Load(), m.Err())
+	}
+}

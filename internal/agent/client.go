@@ -10,6 +10,7 @@ import (
 	"iter"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -23,12 +24,15 @@ type Endpoint struct {
 
 // client calls a control API.
 type client struct {
-	at   Endpoint
-	http *http.Client
+	at      Endpoint
+	http    *http.Client
+	hurried chan struct{} // closed by hurry
+	hurry   func()
 }
 
 func newClient(at Endpoint) client {
-	return client{at: at, http: &http.Client{Transport: &http.Transport{
+	hurried := make(chan struct{})
+	return client{at: at, hurried: hurried, hurry: sync.OnceFunc(func() { close(hurried) }), http: &http.Client{Transport: &http.Transport{
 		// No proxy from the environment: the API is in the cluster or on
 		// loopback.
 		Proxy:               nil,
@@ -64,9 +68,13 @@ func (c client) do(ctx context.Context, method, path string, body io.Reader) (io
 // pauses lie between the attempts at a call that may be repeated.
 var pauses = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second}
 
+// Hurry says that a call whose connection fails from now on is not worth
+// repeating: the agent may be on its way out. It may be called many times.
+func (c client) Hurry() { c.hurry() }
+
 // again repeats a call whose connection failed. It is for calls that may reach
 // the agent twice; what the agent itself says is final.
-func again(ctx context.Context, call func() error) error {
+func (c client) again(ctx context.Context, call func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := call()
 		var remote *RemoteError
@@ -76,6 +84,8 @@ func again(ctx context.Context, call func() error) error {
 		select {
 		case <-ctx.Done():
 			return err
+		case <-c.hurried:
+			return err
 		case <-time.After(pauses[attempt]):
 		}
 	}
@@ -83,7 +93,7 @@ func again(ctx context.Context, call func() error) error {
 
 // get reads an answer into out; it may ask several times.
 func (c client) get(ctx context.Context, path string, out any) error {
-	return again(ctx, func() error { return c.call(ctx, http.MethodGet, path, nil, out) })
+	return c.again(ctx, func() error { return c.call(ctx, http.MethodGet, path, nil, out) })
 }
 
 // call sends in as JSON (nothing if nil) and reads the answer into out (which
@@ -119,7 +129,7 @@ func (c client) Reach(ctx context.Context, addresses ...string) error {
 	if len(addresses) == 0 {
 		return nil
 	}
-	return again(ctx, func() error { return c.call(ctx, http.MethodPost, "/v1/reach", addresses, nil) })
+	return c.again(ctx, func() error { return c.call(ctx, http.MethodPost, "/v1/reach", addresses, nil) })
 }
 
 // load streams settings and exchanges to the agent.

@@ -86,7 +86,7 @@ func (m *Mock) tell(what string, pass uint32, lane traffic.Lane, body []byte) {
 	}
 	switch what {
 	case "begin", "forget", "faults":
-		m.keep(again(ctx, send))
+		m.keep(m.again(ctx, send))
 	default: // the order of calls from beside the service counts
 		m.keep(send())
 	}
@@ -125,7 +125,7 @@ func (m *Mock) SetFaults(pass uint32, faults *mock.Faults) {
 // Calls is [mock.Mock.Calls]. It returns nil after a failure.
 func (m *Mock) Calls(pass uint32) []*traffic.Exchange {
 	var calls []*traffic.Exchange
-	m.keep(again(m.ctx, func() error {
+	m.keep(m.again(m.ctx, func() error {
 		body, err := m.do(m.ctx, http.MethodGet, "/v1/calls?pass="+strconv.FormatUint(uint64(pass), 10), nil)
 		if err != nil {
 			return err

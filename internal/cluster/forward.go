@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 
 	streamhttp "k8s.io/streaming/pkg/httpstream"
 
@@ -18,8 +19,9 @@ type Forwarding struct {
 	// Addr is host:port on this machine's loopback address.
 	Addr string
 
-	stop context.CancelFunc
-	done chan struct{}
+	stop  context.CancelFunc
+	hurry func()
+	done  chan struct{}
 }
 
 // Forward makes a port of a pod reachable at a local address, which stays open
@@ -31,7 +33,7 @@ func (c *Cluster) Forward(ctx context.Context, namespace, pod string, port int) 
 	if err != nil {
 		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
 	}
-	t := &tunnel{dialer: dialer, port: strconv.Itoa(port), pauses: tunnelPauses}
+	t := &tunnel{dialer: dialer, port: strconv.Itoa(port), pauses: tunnelPauses, hurried: make(chan struct{})}
 	if _, err := t.connect(ctx); err != nil {
 		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
 	}
@@ -41,7 +43,7 @@ func (c *Cluster) Forward(ctx context.Context, namespace, pod string, port int) 
 		return nil, fmt.Errorf("forward to %s/%s: %w", namespace, pod, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &Forwarding{Addr: l.Addr().String(), stop: cancel, done: make(chan struct{})}
+	f := &Forwarding{Addr: l.Addr().String(), stop: cancel, hurry: sync.OnceFunc(func() { close(t.hurried) }), done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
 		t.serve(ctx, l)
@@ -51,6 +53,10 @@ func (c *Cluster) Forward(ctx context.Context, namespace, pod string, port int) 
 
 // Done is closed when the address no longer leads anywhere.
 func (f *Forwarding) Done() <-chan struct{} { return f.done }
+
+// Hurry says that a connection which is lost from now on is not worth waiting
+// for: the cluster may be on its way out. It may be called many times.
+func (f *Forwarding) Hurry() { f.hurry() }
 
 // Close ends the forwarding and waits for its end. It may be called many times.
 func (f *Forwarding) Close() {

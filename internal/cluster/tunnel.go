@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,8 @@ type tunnel struct {
 	dialer streamhttp.Dialer
 	port   string          // of the pod
 	pauses []time.Duration // between attempts to connect
+	// hurried is closed when nobody has time for further attempts.
+	hurried chan struct{}
 
 	mu       sync.Mutex
 	upstream streamhttp.Connection
@@ -41,8 +44,15 @@ var tunnelPauses = []time.Duration{100 * time.Millisecond, 300 * time.Millisecon
 func (t *tunnel) connect(ctx context.Context) (streamhttp.Connection, error) {
 	for attempt := 0; ; attempt++ {
 		conn, err := t.connection(ctx)
-		if err == nil || apierrors.IsNotFound(err) || attempt == len(t.pauses) || !wait(ctx, t.pauses[attempt]) {
+		if err == nil || apierrors.IsNotFound(err) || attempt == len(t.pauses) {
 			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-t.hurried:
+			return nil, err
+		case <-time.After(t.pauses[attempt]):
 		}
 	}
 }
@@ -69,6 +79,7 @@ func (t *tunnel) connection(ctx context.Context) (streamhttp.Connection, error) 
 	}()
 	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("the API server did not answer within %v", dialTimeout))
 	defer cancel()
+	var err error
 	select {
 	case d := <-result:
 		if d.err != nil {
@@ -76,14 +87,17 @@ func (t *tunnel) connection(ctx context.Context) (streamhttp.Connection, error) 
 		}
 		t.upstream = d.conn
 		return d.conn, nil
+	case <-t.hurried:
+		err = errors.New("there is no time left to connect")
 	case <-ctx.Done():
-		go func() { // the dialer knows no context
-			if d := <-result; d.conn != nil {
-				d.conn.Close()
-			}
-		}()
-		return nil, context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	go func() { // the dialer knows no context
+		if d := <-result; d.conn != nil {
+			d.conn.Close()
+		}
+	}()
+	return nil, err
 }
 
 // drop closes a connection that failed.

@@ -167,3 +167,20 @@ func TestTunnelIsPatient(t *testing.T) {
 		})
 	}
 }
+
+// TestTunnelHurries has a cluster that goes away while somebody still asks.
+func TestTunnelHurries(t *testing.T) {
+	pod := &fakePod{refuse: 99, with: errors.New("connection refused")}
+	tun := &tunnel{dialer: pod, port: "1", pauses: []time.Duration{time.Hour}, hurried: make(chan struct{})}
+	failed := make(chan error, 1)
+	go func() { _, err := tun.connect(t.Context()); failed <- err }()
+	close(tun.hurried)
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("connected to nothing")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits on")
+	}
+}

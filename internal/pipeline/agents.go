@@ -47,6 +47,7 @@ func (c *onCluster) reach(ctx context.Context, pod deploy.Pod) (agent.Endpoint, 
 	if err != nil {
 		return agent.Endpoint{}, err
 	}
+	c.r.atOnce(func(context.Context) error { forwarding.Hurry(); return nil })
 	c.r.later(func(context.Context) error { forwarding.Close(); return nil })
 	at := agent.Endpoint{Addr: forwarding.Addr, Token: c.token}
 	ctx, cancel := context.WithTimeout(ctx, agentTime)
@@ -102,6 +103,7 @@ func (c *onCluster) startMock(ctx context.Context, arm Arm) error {
 	}
 	// The client outlives this step; its calls end with their own.
 	standIn := agent.NewMock(context.WithoutCancel(ctx), at)
+	c.r.atOnce(func(context.Context) error { standIn.Hurry(); return nil })
 	_, err = standIn.Load(agent.MockSettings{
 		Arm: string(arm), Headers: o.Headers, Repeat: o.Repeat, Fuzzy: o.Fuzzy, Descriptors: o.Descriptors, Rules: o.Rules, Latency: o.Latency, MaxBody: o.MaxBody, MaxJournal: o.MaxJournal,
 		Issuer: o.Issuer, IssuerKeys: issuerKeys,

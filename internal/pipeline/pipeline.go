@@ -291,9 +291,11 @@ func (r *run) hurry() {
 	r.mu.Lock()
 	urgent := r.urgent
 	r.mu.Unlock()
+	var all sync.WaitGroup
 	for _, undo := range urgent {
-		_ = undo(ctx) // the end tries again, and tells
+		all.Go(func() { _ = undo(ctx) }) // the end tries again, and tells
 	}
+	all.Wait()
 }
 
 // How long it may take until everything is gone. A cancelled job of GitHub has
