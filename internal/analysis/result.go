@@ -62,6 +62,8 @@ const (
 	ChangeReordered    Change = "reordered-call"
 	ChangeSlower       Change = "slower"
 	ChangeFaster       Change = "faster"
+	ChangeWaitsLonger  Change = "waits-longer" // for dependencies, as a share of the service time
+	ChangeWaitsShorter Change = "waits-shorter"
 	ChangeMore         Change = "more" // more of a resource
 	ChangeNoResponse   Change = "no-response"
 	ChangeCrash        Change = "crash"
@@ -240,11 +242,14 @@ type Latency struct {
 
 // Result is all that a run found out.
 type Result struct {
-	Verdict   Verdict            `json:"verdict"`
-	Reason    string             `json:"reason"` // one sentence
-	Findings  []Finding          `json:"findings"`
-	Endpoints []Endpoint         `json:"endpoints"`
-	Outbound  []Outbound         `json:"outbound"`
+	Verdict   Verdict    `json:"verdict"`
+	Reason    string     `json:"reason"` // one sentence
+	Findings  []Finding  `json:"findings"`
+	Endpoints []Endpoint `json:"endpoints"`
+	Outbound  []Outbound `json:"outbound"`
+	// Waiting is the share of the service time spent waiting for dependencies, by
+	// endpoint.
+	Waiting   []Waiting          `json:"waiting,omitempty"`
 	Mock      map[string]Account `json:"mock"` // by arm: base, control, head
 	Latency   Latency            `json:"latency"`
 	OpenLoop  *OpenLoop          `json:"open_loop,omitempty"`

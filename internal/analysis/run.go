@@ -35,6 +35,9 @@ func Run(in Input, opts Options) Result {
 		result.Findings, result.Stale = append(result.Findings, *f), share
 	}
 	result.Endpoints, result.Latency = r.latency()
+	waiting, sequence := r.waiting()
+	result.Waiting = waiting
+	result.Findings = append(result.Findings, waitingFindings(result.Findings, waiting, sequence)...)
 	result.OpenLoop, result.Capacity = r.openLoop(), r.capacity()
 	result.Findings = append(result.Findings, r.unexplained(result.Findings, r.speedFindings(result.Endpoints, result.Latency.Overall))...)
 	result.Findings = append(result.Findings, foldErrorLines(result.Findings, r.resourceFindings())...)

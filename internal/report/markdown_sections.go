@@ -32,9 +32,11 @@ func (d *Document) markdownSections() []*section {
 	add(d.moreSection("further failures when a dependency fails", 56, d.pick(analysis.KindFragility)))
 	add(d.thresholdSection())
 	add(d.latencySection())
+	add(d.findingsSection("changes of waiting", "#### Waiting for dependencies", 83, d.waits()))
 	add(d.loadSection())
 	add(d.findingsSection("resource findings", "#### Resources", 70, d.pick(analysis.KindResource)))
 	add(d.endpointsSection())
+	add(d.waitingSection())
 	add(d.missesSection())
 	add(d.outboundSection())
 	add(d.acceptedSection())
@@ -196,12 +198,12 @@ func (e endpointView) quantiles() []quantileView {
 	return []quantileView{{"p50", e.P50}, {"p90", e.P90}}
 }
 
-// beyondNoise returns the endpoints that are slower or faster, the largest
-// change first.
+// beyondNoise returns the endpoints that are slower or faster, the largest change
+// first. Those whose speed follows from a finding are left to it.
 func (d *Document) beyondNoise() []endpointView {
 	var out []endpointView
 	for _, e := range d.Endpoints {
-		if s := speedOf(e); s == analysis.Slower || s == analysis.Faster {
+		if s := speedOf(e); (s == analysis.Slower || s == analysis.Faster) && !d.followsFrom(e.Endpoint) {
 			out = append(out, endpointView{e})
 		}
 	}
@@ -215,6 +217,16 @@ func (d *Document) beyondNoise() []endpointView {
 		return strings.Compare(a.Endpoint.Endpoint, b.Endpoint.Endpoint)
 	})
 	return out
+}
+
+// followsFrom reports whether the change of speed of an endpoint is a consequence
+// of a finding.
+func (d *Document) followsFrom(endpoint string) bool {
+	return slices.ContainsFunc(d.Findings, func(f analysis.Finding) bool {
+		return slices.ContainsFunc(f.Consequences, func(c analysis.Consequence) bool {
+			return c.Endpoint == endpoint && (c.Change == analysis.ChangeSlower || c.Change == analysis.ChangeFaster)
+		})
+	})
 }
 
 // endpointsSection is the folded table of all endpoints.

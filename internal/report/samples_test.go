@@ -85,6 +85,10 @@ func clean() *report.Document {
 		d.Endpoints = append(d.Endpoints, e)
 	}
 	d.Outbound = []analysis.Outbound{{Call: "GET inventory/v1/stock/{id}", Recorded: 318, Base: 318, Head: 318}, {Call: "POST api.payments.example/v1/charges", Recorded: 96, Base: 96, Head: 96}}
+	d.Waiting = []analysis.Waiting{
+		{Endpoint: "GET /v1/orders", Exchanges: 48, Base: analysis.Waited{Share: 0.41, MS: 1.2, Calls: 1}, Control: &analysis.Waited{Share: 0.43, MS: 1.3, Calls: 1}, Head: analysis.Waited{Share: 0.42, MS: 1.2, Calls: 1}},
+		{Endpoint: "POST /v1/orders", Exchanges: 96, Base: analysis.Waited{Share: 0.62, MS: 5.1, Calls: 3.5, Together: 0.97}, Control: &analysis.Waited{Share: 0.62, MS: 5.2, Calls: 3.5, Together: 0.98}, Head: analysis.Waited{Share: 0.63, MS: 5.2, Calls: 3.5, Together: 0.97}},
+	}
 	d.Resources = []analysis.Resource{{Arm: "base", CPUSeconds: 9.1, PeakBytes: 31 << 20, StartupMS: 212}, {Arm: "head", CPUSeconds: 9.2, PeakBytes: 32 << 20, StartupMS: 209}}
 	return d
 }
@@ -97,6 +101,7 @@ func findings() *report.Document {
 	d := clean()
 	d.Verdict, d.Reason = analysis.Fail, "6 findings fail the check."
 	d.Changed, d.Equal = 41, 277
+	d.Waiting[1].Head, d.Waiting[1].Changed = analysis.Waited{Share: 0.81, MS: 13.4, Calls: 3.5}, analysis.ChangeWaitsLonger
 	slow := &d.Endpoints[4]
 	slow.P50 = quantile(16.9, 21.1, 1.248, 1.231, 1.266, 0.0005, 0.018, analysis.Slower)
 	slow.P90 = quantile(27, 33.4, 1.237, 1.2, 1.27, 0.0005, 0.03, analysis.Slower)
@@ -147,6 +152,7 @@ func findings() *report.Document {
 	x = add(f(analysis.KindLatency, "GET /v1/quote", "latency.p50", analysis.ChangeSlower, "16.9 ms", "21.1 ms", 1152, 1152))
 	x.Detail = "p50 is 24.8 % slower (95 % interval +23.1 to +26.6 %)"
 	add(f(analysis.KindLatency, "GET /v1/catalog", "latency.p50", analysis.ChangeFaster, "13.2 ms", "12.1 ms", 1152, 1152))
+	add(f(analysis.KindLatency, "POST /v1/orders", "latency.waiting", analysis.ChangeWaitsLonger, "62 %", "81 %", 96, 96)).Detail = "81 % of the service time are spent waiting for dependencies, 62 % on base"
 	add(f(analysis.KindResource, "", "resource.peak_bytes", analysis.ChangeValue, "31.0 MiB", "58.2 MiB", 1, 1)).Detail = "peak memory is 88 % larger"
 	x = add(f(analysis.KindResponse, "GET /v1/orders", "response.body.next", analysis.ChangeValue, "c2", "c2", 5, 40))
 	x.Cause, x.Recorded, x.Gates = analysis.CauseSnapshot, "c1", false

@@ -59,11 +59,14 @@ func (d *Document) changes() []string {
 	if n := len(d.pick(analysis.KindFragility)); n > 0 {
 		parts = append(parts, count(n, "new failure")+" when a dependency fails")
 	}
-	var slower, faster []string
+	var slower, faster, waiting []string
 	for _, f := range d.pick(analysis.KindLatency) {
-		if f.Change == analysis.ChangeFaster {
+		switch f.Change {
+		case analysis.ChangeWaitsLonger, analysis.ChangeWaitsShorter:
+			waiting = append(waiting, f.Endpoint)
+		case analysis.ChangeFaster:
 			faster = append(faster, f.Endpoint)
-		} else {
+		default:
 			slower = append(slower, f.Endpoint)
 		}
 	}
@@ -77,6 +80,9 @@ func (d *Document) changes() []string {
 		} else if n > 1 {
 			parts = append(parts, fmt.Sprintf("%d endpoints are %s", n, e.word))
 		}
+	}
+	if n := len(waiting); n > 0 {
+		parts = append(parts, count(n, "endpoint")+" with another share of waiting")
 	}
 	if n := len(d.pick(analysis.KindResource)); n > 0 {
 		parts = append(parts, count(n, "change")+" in resource use")
@@ -345,6 +351,10 @@ func whatChanged(f analysis.Finding) string {
 		return "slower"
 	case analysis.ChangeFaster:
 		return "faster"
+	case analysis.ChangeWaitsLonger:
+		return "waits longer"
+	case analysis.ChangeWaitsShorter:
+		return "waits shorter"
 	case analysis.ChangeNoResponse:
 		return "no response"
 	case analysis.ChangeFragile:
