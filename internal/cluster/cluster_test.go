@@ -43,15 +43,16 @@ func TestPreflight(t *testing.T) {
 		remedy  string
 		warning string
 	}{
-		"fine":            {script: "echo '" + info + "'"},
-		"daemon is down":  {script: "echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock' >&2; exit 1", problem: "cannot be reached", remedy: "start Docker"},
-		"down, exit zero": {script: `echo '{"ServerErrors":["Cannot connect to the Docker daemon"]}'`, problem: "Cannot connect", remedy: "target: process"},
-		"not JSON":        {script: "echo hello", problem: "cannot be reached", remedy: "docker info"},
-		"windows":         {script: `echo '{"OSType":"windows"}'`, problem: "windows", remedy: "Linux containers"},
-		"far away":        {script: "echo '" + info + "'", env: []string{"DOCKER_HOST=tcp://build.example:2375"}, problem: "build.example", remedy: "DOCKER_HOST"},
-		"near by":         {script: "echo '" + info + "'", env: []string{"DOCKER_HOST=tcp://127.0.0.1:2375"}},
-		"one CPU":         {script: `echo '{"OSType":"linux","NCPU":1,"MemTotal":16000000000}'`, warning: "single CPU"},
-		"little memory":   {script: `echo '{"OSType":"linux","NCPU":2,"MemTotal":2000000000}'`, warning: "memory"},
+		"fine":             {script: "echo '" + info + "'"},
+		"daemon is down":   {script: "echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock' >&2; exit 1", problem: "cannot be reached", remedy: "start Docker"},
+		"other last words": {script: "echo 'Cannot connect to the Docker daemon' >&2; echo '{}'; exit 1", problem: "Cannot connect", remedy: "start Docker"},
+		"down, exit zero":  {script: `echo '{"ServerErrors":["Cannot connect to the Docker daemon"]}'`, problem: "Cannot connect", remedy: "target: process"},
+		"not JSON":         {script: "echo hello", problem: "cannot be reached", remedy: "docker info"},
+		"windows":          {script: `echo '{"OSType":"windows"}'`, problem: "windows", remedy: "Linux containers"},
+		"far away":         {script: "echo '" + info + "'", env: []string{"DOCKER_HOST=tcp://build.example:2375"}, problem: "build.example", remedy: "DOCKER_HOST"},
+		"near by":          {script: "echo '" + info + "'", env: []string{"DOCKER_HOST=tcp://127.0.0.1:2375"}},
+		"one CPU":          {script: `echo '{"OSType":"linux","NCPU":1,"MemTotal":16000000000}'`, warning: "single CPU"},
+		"little memory":    {script: `echo '{"OSType":"linux","NCPU":2,"MemTotal":2000000000}'`, warning: "memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fakeDocker(t, tc.script)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/reprise-ci/reprise/internal/command"
 )
 
 // MinFree is the disk space that Docker needs for a node, in bytes: the
@@ -56,10 +59,14 @@ func Preflight(ctx context.Context, env []string) (Machine, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	out, err := docker{env}.run(ctx, "info", "--format", "{{json .}}")
+	var said bytes.Buffer
+	out, err := command.Output(ctx, command.Command{Argv: []string{"docker", "info", "--format", "{{json .}}"}, Env: env, Err: &said})
 	info := dockerInfo{}
-	if jsonErr := json.Unmarshal([]byte(out), &info); err == nil && jsonErr != nil {
+	if jsonErr := json.Unmarshal(out, &info); err == nil && jsonErr != nil {
 		err = fmt.Errorf("read docker info: %w", jsonErr)
+	}
+	if err != nil && said.Len() > 0 { // the reason; the tool's last words may be those of its standard output
+		err = fmt.Errorf("%w:\n%s", err, &said)
 	}
 	if len(info.ServerErrors) > 0 { // told with and without an exit code
 		err = errors.New(info.ServerErrors[0])
