@@ -42,7 +42,7 @@ var house = []struct {
 	{"internal/formats", []string{"internal/traffic", "internal/traffic/http1", "internal/traffic/lanes", "internal/traffic/messages"}, "reads exchanges"},
 	{"internal/capture", []string{"internal/traffic", "internal/traffic/http1", "internal/traffic/lanes", "internal/traffic/messages", "internal/authority"}, "makes exchanges of live traffic; TLS interception needs leaves"},
 	{"internal/fresh", []string{"internal/traffic"}, "renews what has expired, for the replayer and the mock alike: they must sign with the same keys"},
-	{"internal/transform", []string{"internal/traffic", "internal/fresh"}, "makes exchanges fit"},
+	{"internal/transform", []string{"internal/traffic", "internal/traffic/messages", "internal/fresh"}, "makes exchanges fit"},
 	{"internal/mock", []string{"internal/traffic", "internal/traffic/messages", "internal/traffic/protobuf", "internal/timing", "internal/authority", "internal/fresh"}, "answers exchanges, on time, over TLS"},
 	{"internal/replay", []string{"internal/traffic", "internal/traffic/messages", "internal/timing"}, "sends exchanges on time; the rewriter is an argument"},
 	{"internal/compare", []string{"internal/traffic", "internal/traffic/protobuf"}, "compares exchanges"},

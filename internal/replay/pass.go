@@ -109,7 +109,7 @@ func (r *passRun) send(ctx context.Context, i int) *traffic.Exchange {
 // over sends a request over the protocol that it needs.
 func (r *passRun) over(ctx context.Context, x *traffic.Exchange, session int, out *traffic.Request) (outcome, error) {
 	if overWebSocket(x) {
-		return r.engine.webSocket(ctx, r.target, x, out, 1)
+		return r.engine.webSocket(ctx, r.target, x, out, r.rewriter, 1)
 	}
 	if r.engine.overHTTP2(x) {
 		out.Proto = "HTTP/2.0"

@@ -30,7 +30,7 @@ const (
 // webSocket holds a recorded conversation with t: the messages of the client in
 // their turns, at a pace: 1 keeps the recorded distances. The answer ends with as many messages as were recorded,
 // and a moment later, so that one too many is seen.
-func (e *Engine) webSocket(ctx context.Context, t Target, recorded *traffic.Exchange, out *traffic.Request, pace float64) (o outcome, err error) {
+func (e *Engine) webSocket(ctx context.Context, t Target, recorded *traffic.Exchange, out *traffic.Request, rw Rewriter, pace float64) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
 	said, err := messagesOf(out.Body.Raw)
@@ -50,6 +50,12 @@ func (e *Engine) webSocket(ctx context.Context, t Target, recorded *traffic.Exch
 	defer c.CloseNow()
 	c.SetReadLimit(e.opts.MaxBody)
 	talk := &conversation{engine: e, turns: e.turns(len(said), len(heard), recorded, pace), conn: c, wanted: len(heard), came: make(chan wsMessage, 64), limit: e.opts.MaxBody}
+	if binds, ok := rw.(talker); ok {
+		if len(recorded.Request.Body.Times) < len(said) { // else the turns tell
+			talk.awaits = func(n int, said []byte) int { return binds.Awaits(recorded, n, said) }
+		}
+		talk.bind = func(n int, said []byte) []byte { return binds.Message(recorded, n, said, talk.texts) }
+	}
 	go talk.listen(ctx)
 	err = talk.hold(ctx, said)
 	o.last, o.answer.body, o.answer.size = talk.last, talk.body, int64(len(talk.body))
@@ -109,6 +115,13 @@ type conversation struct {
 	limit  int64
 	err    error // why, once came is closed
 
+	// bind, if not nil, puts live values into the n-th message of the client.
+	bind func(n int, said []byte) []byte
+	// awaits, if not nil, tells how many messages of the server the n-th message
+	// of the client has values from.
+	awaits func(n int, said []byte) int
+	texts  [][]byte // what came; nil for what is no text
+
 	got       int
 	body      []byte // frames of what came
 	last      time.Time
@@ -135,12 +148,19 @@ func (c *conversation) listen(ctx context.Context) {
 // hold says what the recorded client said and hears what the server answers.
 func (c *conversation) hold(ctx context.Context, said []wsMessage) error {
 	for k, m := range said {
-		ended, err := c.hear(ctx, c.turns[k].After, wsPatience)
+		after := c.turns[k].After
+		if c.awaits != nil && m.kind == websocket.MessageText {
+			after = max(after, c.awaits(k, m.data))
+		}
+		ended, err := c.hear(ctx, after, wsPatience)
 		if ended || err != nil {
 			return err // the server closed, as its answer shows
 		}
 		if err := c.engine.pause(ctx, c.turns[k].Pause); err != nil {
 			return err
+		}
+		if c.bind != nil && m.kind == websocket.MessageText {
+			m.data = c.bind(k, m.data)
 		}
 		if err := c.conn.Write(ctx, m.kind, m.data); err != nil {
 			if ended, _ := c.hear(ctx, c.wanted, wsLinger); ended {
@@ -173,6 +193,7 @@ func (c *conversation) hear(ctx context.Context, n int, patience time.Duration) 
 				return true, c.end(ctx)
 			}
 			c.got++
+			c.hears(m)
 			c.last = time.Now()
 			if c.body = appendFrame(c.body, m); int64(len(c.body)) > c.limit {
 				c.body, c.truncated = c.body[:c.limit], true
@@ -184,6 +205,24 @@ func (c *conversation) hear(ctx context.Context, n int, patience time.Duration) 
 		}
 	}
 	return c.truncated, nil
+}
+
+// hears keeps a message for the rewriter.
+func (c *conversation) hears(m wsMessage) {
+	if c.bind == nil {
+		return
+	}
+	if m.kind != websocket.MessageText {
+		m.data = nil
+	}
+	c.texts = append(c.texts, m.data)
+}
+
+// talker is a rewriter that also puts live values of a conversation into what
+// its client says later in it.
+type talker interface {
+	Awaits(recorded *traffic.Exchange, n int, said []byte) int
+	Message(recorded *traffic.Exchange, n int, said []byte, live [][]byte) []byte
 }
 
 // end returns why a conversation ended, unless the server closed it.

@@ -156,7 +156,7 @@ func (w *workers) send(c *conn, j *job) (*conn, outcome, error) {
 	w.mu.Unlock()
 	x := w.engine.inbound[j.exchange]
 	if overWebSocket(x) {
-		o, err := w.engine.webSocket(w.ctx, w.d.target, x, j.sent, w.d.load.pace())
+		o, err := w.engine.webSocket(w.ctx, w.d.target, x, j.sent, j.instance.rewriter, w.d.load.pace())
 		return c, o, err
 	}
 	if w.engine.overHTTP2(x) {

@@ -23,6 +23,10 @@ func answerSpots(x *traffic.Exchange, visit func(spot)) {
 	if len(body.Raw) == 0 || len(body.Raw) > maxBody {
 		return
 	}
+	if becameWebSocket(x) {
+		w.conversation(body.Raw)
+		return
+	}
 	plain, err := body.Decoded()
 	if err != nil || len(plain) > maxBody {
 		return
@@ -120,7 +124,11 @@ func (w *answerWalk) pairs(raw string, base traffic.Path) {
 }
 
 func (w *answerWalk) body(plain []byte, mediaType string) {
-	base := traffic.At("response", "body")
+	w.plain(plain, mediaType, traffic.At("response", "body"))
+}
+
+// plain visits the values of a decoded body, or of one message in it.
+func (w *answerWalk) plain(plain []byte, mediaType string, base traffic.Path) {
 	switch {
 	case mediaType == "text/html" || mediaType == "application/xhtml+xml":
 		w.html(plain, base)

@@ -67,6 +67,7 @@ func Learn(recorded []*traffic.Exchange, opts Options) (*Bindings, error) {
 	}
 	l.finish()
 	l.followClocks()
+	l.conversations()
 	l.cookies()
 	return l.bindings, nil
 }

@@ -193,6 +193,7 @@ type compiled struct {
 	ring   *fresh.Ring // nil signs nothing
 	rules  []headerRule
 	shift  []traffic.Pattern
+	forbid []traffic.Pattern
 	sign   []signRule
 	bind   []BindRule
 	router *traffic.Router
@@ -212,7 +213,7 @@ type signRule struct {
 }
 
 func (o Options) compile() compiled {
-	c := compiled{now: o.Now, shift: o.Shift, bind: o.Bind, router: o.Router, tokens: newTokenCache()}
+	c := compiled{now: o.Now, shift: o.Shift, forbid: o.Forbid, bind: o.Bind, router: o.Router, tokens: newTokenCache()}
 	if c.now == nil {
 		c.now = time.Now
 	}

@@ -234,6 +234,11 @@ func (w *requestWalk) body(req *traffic.Request) traffic.Body {
 	if len(body.Raw) == 0 || len(body.Raw) > maxBody {
 		return body
 	}
+	if isWebSocket(req) {
+		body.Raw = w.conversation(body.Raw)
+		body.Size = int64(len(body.Raw))
+		return body
+	}
 	plain, err := body.Decoded()
 	if err != nil || len(plain) > maxBody {
 		return body

@@ -21,7 +21,8 @@ type Rewriter struct {
 	live map[string]string // identity -> live value
 	jars map[int]jar       // by browser
 
-	moved map[string][]traffic.Binding // exchange id -> dates and tokens of its last request
+	said  map[string]map[string][]saying // by conversation
+	moved map[string][]traffic.Binding   // exchange id -> dates and tokens of its last request
 }
 
 // NewRewriter returns a rewriter that has seen no live answer yet. b may be nil
@@ -31,7 +32,7 @@ func NewRewriter(b *Bindings, opts Options) *Rewriter {
 	if b == nil {
 		b = &Bindings{}
 	}
-	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string), jars: make(map[int]jar), moved: make(map[string][]traffic.Binding)}
+	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string), jars: make(map[int]jar), moved: make(map[string][]traffic.Binding), said: make(map[string]map[string][]saying)}
 }
 
 // Needs returns the IDs of the recorded exchanges whose live answers the

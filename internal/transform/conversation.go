@@ -1,0 +1,261 @@
+package transform
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
+)
+
+// isWebSocket reports whether a request asks for a WebSocket, so that its body
+// is what its client said.
+func isWebSocket(req *traffic.Request) bool {
+	return strings.EqualFold(req.Header.Get("Upgrade"), "websocket")
+}
+
+// becameWebSocket reports whether an exchange did. A request that was sent again
+// has no field of the connection, but its answer has.
+func becameWebSocket(x *traffic.Exchange) bool {
+	return x.Response != nil && x.Response.Status == http.StatusSwitchingProtocols &&
+		(isWebSocket(&x.Request) || strings.EqualFold(x.Response.Header.Get("Upgrade"), "websocket"))
+}
+
+// spoken visits the messages of a side of a WebSocket, control frames left out,
+// with their numbers. Only whole messages of plain text are texts; what is left
+// of all others is their bytes.
+func spoken(raw []byte, visit func(n int, f messages.Frame)) {
+	for n := 0; len(raw) > 0; {
+		f, rest, ok := messages.CutFrame(raw)
+		if !ok {
+			return
+		}
+		raw = rest
+		visit(n, f)
+		if control, final := f.First&0x08 != 0, f.First&0x80 != 0; !control && final {
+			n++
+		}
+	}
+}
+
+// conversation handles what the client of a WebSocket said, message by message.
+func (w *requestWalk) conversation(raw []byte) []byte {
+	var out []byte
+	changed := false
+	kept := raw
+	spoken(raw, func(n int, f messages.Frame) {
+		kept = kept[len(f.Raw):]
+		if f.Text() {
+			if said := w.message(n, f.Payload); string(said) != string(f.Payload) {
+				out, changed = messages.AppendFrame(out, f.First, said, true), true
+				return
+			}
+		}
+		out = append(out, f.Raw...)
+	})
+	if !changed {
+		return raw
+	}
+	return append(out, kept...) // what is no whole frame
+}
+
+// message handles one message.
+func (w *requestWalk) message(n int, said []byte) []byte {
+	return w.plainBody(said, "", spot{path: traffic.At("request", "body", "messages").Elem(n)})
+}
+
+// conversation visits the values that the server of a WebSocket said.
+func (w *answerWalk) conversation(raw []byte) {
+	spoken(raw, func(n int, f messages.Frame) {
+		if f.Text() {
+			w.message(n, f.Payload)
+		}
+	})
+}
+
+func (w *answerWalk) message(n int, said []byte) {
+	w.plain(said, "", traffic.At("response", "body", "messages").Elem(n))
+}
+
+// heard returns the texts of the messages of a server, nil for others.
+func heard(raw []byte) [][]byte {
+	var all [][]byte
+	spoken(raw, func(n int, f messages.Frame) {
+		for len(all) <= n {
+			all = append(all, nil)
+		}
+		if f.Text() {
+			all[n] = f.Payload
+		}
+	})
+	return all
+}
+
+// saying is a value in a message of a recorded server.
+type saying struct {
+	at spot
+	n  int // number of the message
+}
+
+// sayingsOf returns what the server of a recorded conversation said, by
+// identity and in its order.
+func sayingsOf(recorded *traffic.Exchange, opts *compiled) map[string][]saying {
+	said := make(map[string][]saying)
+	n := 0
+	w := answerWalk{collection: collectionOf(&recorded.Request), visit: func(s spot) {
+		if identity, ok := s.identity(); ok && !opts.forbids(s.path) {
+			said[identity] = append(said[identity], saying{s, n})
+		}
+	}}
+	for i, message := range heard(recorded.Response.Body.Raw) {
+		if n = i; message != nil {
+			w.message(i, message)
+		}
+	}
+	return said
+}
+
+// sayings returns those of a conversation, which are found once.
+func (r *Rewriter) sayings(recorded *traffic.Exchange) map[string][]saying {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	said, ok := r.said[recorded.ID]
+	if !ok {
+		said = sayingsOf(recorded, &r.opts)
+		r.said[recorded.ID] = said
+	}
+	return said
+}
+
+// Message returns what the client of a recorded WebSocket says as its n-th
+// message, from 0: said, which [Rewriter.Request] gave, with the live values in
+// the place of those that it had from messages of the server in the same
+// conversation. live are the messages that have come, nil for those that are no
+// text.
+func (r *Rewriter) Message(recorded *traffic.Exchange, n int, said []byte, live [][]byte) []byte {
+	if recorded.Response == nil || len(said) > maxBody {
+		return said
+	}
+	sayings := r.sayings(recorded)
+	value := func(identity string) (string, bool) { // of the last message that said it
+		for _, s := range slices.Backward(sayings[identity]) {
+			if s.n < len(live) {
+				return liveAt(live[s.n], s)
+			}
+		}
+		return "", false
+	}
+	w := requestWalk{collection: collectionOf(&recorded.Request)}
+	w.sub = func(s spot) (string, bool) {
+		if r.opts.forbids(s.path) {
+			return s.value, false
+		}
+		if identity, ok := s.identity(); ok && len(sayings[identity]) > 0 {
+			return value(identity)
+		}
+		text := s.value
+		words(s.value, func(word string) {
+			if is, ok := value(word); ok {
+				text = replaceWord(text, word, is)
+			}
+		})
+		return text, text != s.value
+	}
+	return w.message(n, said)
+}
+
+// Awaits returns how many messages of the server in a recorded conversation it
+// takes to know all values that a message of its client had from them.
+func (r *Rewriter) Awaits(recorded *traffic.Exchange, n int, said []byte) int {
+	if recorded.Response == nil || len(said) > maxBody {
+		return 0
+	}
+	sayings, awaits := r.sayings(recorded), 0
+	from := func(identity string) {
+		if said := sayings[identity]; len(said) > 0 {
+			awaits = max(awaits, said[0].n+1)
+		}
+	}
+	w := requestWalk{collection: collectionOf(&recorded.Request)}
+	w.sub = func(s spot) (string, bool) {
+		if !r.opts.forbids(s.path) {
+			if identity, ok := s.identity(); ok {
+				from(identity)
+			}
+			words(s.value, from)
+		}
+		return "", false
+	}
+	w.message(n, said)
+	return awaits
+}
+
+// liveAt returns what a live message says at a place. A recorded value that it
+// still says anywhere stays.
+func liveAt(message []byte, s saying) (value string, ok bool) {
+	still := false
+	w := answerWalk{visit: func(live spot) {
+		still = still || live.value == s.at.value
+		if live.path.String() == s.at.path.String() && live.value != "" {
+			value, ok = live.value, true
+		}
+	}}
+	if message != nil {
+		w.message(s.n, message)
+	}
+	return value, ok && !still
+}
+
+// conversations notes the values that clients of WebSockets had from messages
+// of the same conversation, for people: they are bound while it goes on.
+func (l *learner) conversations() {
+	for _, x := range l.requests {
+		if x.Direction == traffic.Outbound || !becameWebSocket(x) {
+			continue
+		}
+		server := heard(x.Response.Body.Raw)
+		turns := messages.Turns(countOf(x.Request.Body.Raw), len(server), x.Request.Body.Times, x.Response.Body.Times, 0)
+		opts := l.opts.compile()
+		sayings := sayingsOf(x, &opts)
+		w := requestWalk{collection: collectionOf(&x.Request)}
+		spoken(x.Request.Body.Raw, func(n int, f messages.Frame) {
+			if !f.Text() {
+				return
+			}
+			before := len(server)
+			if n < len(turns) {
+				before = turns[n].After
+			}
+			w.sub = func(s spot) (string, bool) {
+				note := func(identity string) {
+					said := sayings[identity]
+					if len(said) > 0 && said[0].n < before && len(l.given[identity]) == 0 && !l.opts.forbids(s.path) {
+						l.bindings.learned = append(l.bindings.learned, Learned{Source: x.ID, From: said[0].at.path, Use: x.ID, To: s.path})
+					}
+				}
+				if identity, ok := s.identity(); ok {
+					note(identity)
+				}
+				words(s.value, note)
+				return "", false
+			}
+			w.message(n, f.Payload)
+		})
+	}
+}
+
+func countOf(raw []byte) int {
+	n := 0
+	spoken(raw, func(_ int, f messages.Frame) {
+		if f.First&0x08 == 0 && f.First&0x80 != 0 {
+			n++
+		}
+	})
+	return n
+}
+
+// forbids reports whether a place must not be bound.
+func (c *compiled) forbids(path traffic.Path) bool {
+	return slices.ContainsFunc(c.forbid, func(p traffic.Pattern) bool { return p.Covers(path) })
+}
