@@ -1,7 +1,6 @@
 package analysis
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,7 +10,9 @@ import (
 )
 
 // Waiting is how much of the service time of an endpoint goes into waiting for
-// dependencies, in the correctness passes.
+// dependencies, in the times of the recording: each call takes as long as the
+// recorded call that answered it, calls in sequence are waited for one by one, and
+// the service itself takes what it took when it was recorded.
 type Waiting struct {
 	Endpoint  string `json:"endpoint"`
 	Exchanges int    `json:"exchanges"` // that all arms answered
@@ -27,8 +28,8 @@ type Waiting struct {
 
 // Waited is what the exchanges of one arm have in common.
 type Waited struct {
-	// Share of the service time in which at least one call was under way, as the
-	// mock saw it: the median over the exchanges.
+	// Share of the service time in which a call is under way: the median over the
+	// exchanges.
 	Share float64 `json:"share"`
 	// MS is the median of that time in milliseconds.
 	MS float64 `json:"ms"`
@@ -38,8 +39,9 @@ type Waited struct {
 	Together float64 `json:"together"`
 }
 
-// A share of waiting must move by leastMove of what it is, and by movesOfNoise times
-// what base differs from itself.
+// The time of waiting must move by leastMove of what it is, and by movesOfNoise times
+// what base differs from itself. (The share of an endpoint that does little else
+// hardly moves when it waits twice as long.)
 const (
 	leastMove    = 0.10
 	movesOfNoise = 2
@@ -47,46 +49,84 @@ const (
 
 // spans is the waiting of one exchange on one arm.
 type spans struct {
-	service, union time.Duration
-	calls          int
-	together       bool
+	service, waiting time.Duration
+	calls            int
+	together         bool
 }
 
-// waitingOf adds up the intervals of the calls of one exchange. Calls that were
-// under way when the answer was there count up to their end, at most the service
-// time.
-func waitingOf(x *traffic.Exchange, calls []*traffic.Exchange) spans {
-	s := spans{service: x.Duration, calls: len(calls)}
-	calls = slices.SortedFunc(slices.Values(calls), func(a, b *traffic.Exchange) int { return cmp.Compare(a.Start.UnixNano(), b.Start.UnixNano()) })
-	var end, first time.Time // of what came before: its end, and its first byte
-	for _, c := range calls {
+// union is how long at least one of the calls was under way.
+func union(calls []*traffic.Exchange) time.Duration {
+	var sum time.Duration
+	var end time.Time
+	for _, c := range byStart(calls) {
 		from, to := c.Start, c.Start.Add(c.Duration)
-		// Who calls in sequence has seen the first byte before.
-		s.together = s.together || from.Before(first)
-		if b := c.Start.Add(c.FirstByte); b.After(first) {
-			first = b
-		}
 		if from.Before(end) {
 			from = end
 		}
 		if to.After(from) {
-			s.union += to.Sub(from)
-			end = to
+			sum, end = sum+to.Sub(from), to
 		}
 	}
-	s.union = min(s.union, s.service)
+	return sum
+}
+
+func byStart(calls []*traffic.Exchange) []*traffic.Exchange {
+	return slices.SortedFunc(slices.Values(calls), func(a, b *traffic.Exchange) int { return a.Start.Compare(b.Start) })
+}
+
+// waitingOf says how long the calls of one exchange are waited for when each takes
+// the time of its record, beside own, the time of the service itself. A call
+// follows those whose first byte was there when it was made: only they can have
+// been waited for.
+func (r *run) waitingOf(calls []*traffic.Exchange, own time.Duration) spans {
+	s := spans{calls: len(calls)}
+	calls = byStart(calls)
+	ends := make([]time.Duration, len(calls))
+	for i, c := range calls {
+		var from time.Duration
+		first := max(0, i-maxBefore)
+		for k, before := range calls[first:i] {
+			if before.Start.Add(before.FirstByte).After(c.Start) {
+				s.together = true
+			} else {
+				from = max(from, ends[first+k])
+			}
+		}
+		ends[i] = from + r.durationOf(c)
+		s.waiting = max(s.waiting, ends[i])
+	}
+	s.service = own + s.waiting
 	return s
 }
 
+// maxBefore bounds the work for exchanges with very many calls: those long before
+// have ended.
+const maxBefore = 256
+
+// durationOf is how long the recorded call took that answered c; a call without
+// one takes its own time.
+func (r *run) durationOf(c *traffic.Exchange) time.Duration {
+	if record := r.recorded[c.Recorded]; record != nil && record.Duration > 0 {
+		return record.Duration
+	}
+	return c.Duration
+}
+
 // waiting compares, endpoint by endpoint, how much of the service time base and
-// head wait for dependencies. The passes were made one after the other, so times
-// alone prove nothing: a change needs another number of calls, in far more exchanges
+// head wait for dependencies. What was measured in passes that were made one after
+// the other proves nothing, so only what is called and what is called at once is
+// taken from them. A change needs another number of calls, in far more exchanges
 // than base shows of itself, or calls that were made at once and now never are, and
-// a share that moved beyond noise. Against mocks that answer alike, nothing else
-// changes how long they are waited for.
+// a time that moved beyond noise. Recordings without times have none.
 // It names the endpoints whose calls were made at once.
 func (r *run) waiting() (out []Waiting, sequence map[string]bool) {
 	base, control, head := laneCalls(r.in.Base.Outbound), laneCalls(r.in.Control.Outbound), laneCalls(r.in.Head.Outbound)
+	recorded := make(lanes)
+	for _, x := range r.in.Recorded {
+		if x != nil && x.Direction != traffic.Inbound {
+			recorded[x.Lane] = append(recorded[x.Lane], x)
+		}
+	}
 	type sums struct {
 		Waiting
 		base, control, head []spans
@@ -97,7 +137,7 @@ func (r *run) waiting() (out []Waiting, sequence map[string]bool) {
 	for _, x := range r.inbound {
 		a, b, c := r.base[x.ID], r.head[x.ID], r.control[x.ID]
 		lane := traffic.Lane(x.ID)
-		if !answered(a) || !answered(b) || len(base[lane])+len(head[lane]) == 0 {
+		if x.Duration <= 0 || !answered(a) || !answered(b) || len(base[lane])+len(head[lane]) == 0 {
 			continue
 		}
 		endpoint := r.endpoints[x.ID]
@@ -106,14 +146,15 @@ func (r *run) waiting() (out []Waiting, sequence map[string]bool) {
 			s = &sums{Waiting: Waiting{Endpoint: endpoint}}
 			at[endpoint] = s
 		}
-		one, two := waitingOf(a, base[lane]), waitingOf(b, head[lane])
+		own := max(0, x.Duration-union(recorded[lane]))
+		one, two := r.waitingOf(base[lane], own), r.waitingOf(head[lane], own)
 		s.Exchanges++
 		s.base, s.head = append(s.base, one), append(s.head, two)
 		if one.calls != two.calls {
 			s.changed++
 		}
 		if answered(c) {
-			self := waitingOf(c, control[lane])
+			self := r.waitingOf(control[lane], own)
 			s.control = append(s.control, self)
 			if one.calls != self.calls {
 				s.noisy++
@@ -146,14 +187,16 @@ func inSequence(w Waiting) bool {
 	return w.Exchanges >= least && w.Base.Together >= mostly && w.Control.Together >= mostly && w.Head.Together == 0
 }
 
-// answered reports whether an exchange has an answer and a time.
-func answered(x *traffic.Exchange) bool { return x != nil && x.Response != nil && x.Duration > 0 }
+func answered(x *traffic.Exchange) bool { return x != nil && x.Response != nil }
 
 func waited(list []spans) Waited {
 	var w Waited
 	shares, times := make([]float64, len(list)), make([]float64, len(list))
 	for i, s := range list {
-		shares[i], times[i] = float64(s.union)/float64(s.service), float64(s.union)/float64(time.Millisecond)
+		if s.service > 0 {
+			shares[i] = float64(s.waiting) / float64(s.service)
+		}
+		times[i] = float64(s.waiting) / float64(time.Millisecond)
 		w.Calls += float64(s.calls)
 		if s.together {
 			w.Together++
@@ -165,15 +208,15 @@ func waited(list []spans) Waited {
 	return w
 }
 
-// movedBeyond says which way the share of head moved, if by more than either pass
-// of base does.
+// movedBeyond says which way the waiting of head moved, if by more than base differs
+// from itself.
 func movedBeyond(w Waiting) Change {
-	low, high := min(w.Base.Share, w.Control.Share), max(w.Base.Share, w.Control.Share)
+	low, high := min(w.Base.MS, w.Control.MS), max(w.Base.MS, w.Control.MS)
 	least := max(leastMove*high, movesOfNoise*(high-low))
 	switch {
-	case w.Head.Share > high+least:
+	case w.Head.MS > high+least:
 		return ChangeWaitsLonger
-	case w.Head.Share < low-least:
+	case w.Head.MS < low-least:
 		return ChangeWaitsShorter
 	}
 	return ""
