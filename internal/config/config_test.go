@@ -65,6 +65,7 @@ func TestMistakes(t *testing.T) {
 		{"latency: {budget: soon}", `time: invalid duration "soon"`, "not a duration"},
 		{"target: cloud\nchart: x", "reprise.yaml:1: target: \"cloud\" is not one of kind, kubernetes, process", "a word of few"},
 		{"chart: x\nfail-on: [response, latncy]", "reprise.yaml:2: fail-on: \"latncy\" is not one of", "a word in a list"},
+		{"chart: x\nmock: {issuers: [login.example]}", "reprise.yaml:2: mock.issuers[0]: \"login.example\" is not the address of an issuer, such as https://login.example", "a name without scheme"},
 		{"chart: x\nfail-on: [never, crash]", "reprise.yaml:2: fail-on: never stands alone", "a contradiction"},
 		{"target: process", "reprise.yaml: process.command: missing", "what the target needs"},
 		{"target: kubernetes\nchart: x", "reprise.yaml: context: missing; target kubernetes needs", "no cluster is taken silently"},

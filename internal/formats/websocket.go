@@ -1,7 +1,6 @@
 package formats
 
 import (
-	"encoding/binary"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -25,23 +24,11 @@ func wsBodies(list []wsMessage, start time.Time) (client, server traffic.Body) {
 	times := [2]messages.Times{{Kind: messages.WebSocket}, {Kind: messages.WebSocket}}
 	timed := [2]bool{true, true}
 	for _, m := range list {
-		side, mask := 1, byte(0)
+		side := 1
 		if m.fromClient {
-			side, mask = 0, 0x80
+			side = 0
 		}
-		frame := []byte{0x80 | m.opcode&0x0f}
-		switch n := len(m.data); {
-		case n < 126:
-			frame = append(frame, mask|byte(n))
-		case n < 1<<16:
-			frame = binary.BigEndian.AppendUint16(append(frame, mask|126), uint16(n))
-		default:
-			frame = binary.BigEndian.AppendUint64(append(frame, mask|127), uint64(n))
-		}
-		if m.fromClient {
-			frame = append(frame, 0, 0, 0, 0)
-		}
-		frame = append(frame, m.data...)
+		frame := messages.AppendFrame(nil, 0x80|m.opcode&0x0f, m.data, m.fromClient)
 		raw[side] = append(raw[side], frame...)
 		timed[side] = timed[side] && !m.at.IsZero()
 		times[side].Add(frame, max(m.at.Sub(start), 0))
