@@ -269,6 +269,10 @@ func (w *walk) body(x *traffic.Exchange, b *traffic.Body, h *traffic.Header, par
 	if len(b.Raw) == 0 {
 		return nil
 	}
+	if isWebSocket(x) {
+		w.conversation(x, b, h, part)
+		return nil
+	}
 	plain, err := b.Decoded()
 	if err != nil && !(b.Truncated && len(plain) > 0) {
 		w.drop(x, b, part)
