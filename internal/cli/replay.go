@@ -7,16 +7,15 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/reprise-ci/reprise/internal/config"
 	"github.com/reprise-ci/reprise/internal/pipeline"
 	"github.com/reprise-ci/reprise/internal/replay"
-	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/transform"
 )
 
@@ -30,6 +29,7 @@ type replayFlags struct {
 	capacity bool
 	http2    bool
 	keepHost bool
+	samples  string
 }
 
 func newReplay(s Surroundings) *cobra.Command {
@@ -71,6 +71,7 @@ Exit codes: 0 no limit of --fail-if holds, 1 one does.`,
 	fl.BoolVar(&f.capacity, "capacity", false, "search the highest rate at which no limit of --fail-if holds")
 	fl.BoolVar(&f.http2, "http2", false, "send over HTTP/2")
 	fl.BoolVar(&f.keepHost, "keep-host", false, "send the recorded Host instead of that of the URL")
+	fl.StringVar(&f.samples, "samples", "", "write the moments of every request to this file, as comma-separated values")
 	st := addSettings(cmd, oneOf("snapshot", "routes", "replay.timeout", "replay.middleware", "seed"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
@@ -96,25 +97,22 @@ func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url 
 	if f.load.Stages, err = stagesOf(f.stages); err != nil {
 		return badInput(err)
 	}
-	engine, rewriter, err := p.replayEngine(s, f)
-	if err != nil {
-		return badInput(err)
-	}
 	program, stop, err := p.startMiddleware(ctx, s)
 	if err != nil {
 		return badInput(err)
 	}
 	defer stop()
-	f.load.Rewriter = func(copy, loop int) replay.Rewriter {
-		if program == nil {
-			return rewriter()
-		}
-		return program.Wrap(rewriter(), fmt.Sprintf("%d-%d-", copy, loop))
+	source, err := p.loadSource(s, f, program)
+	if err != nil {
+		return badInput(err)
 	}
 	if f.capacity {
-		return findCapacity(ctx, w, engine, target, p.Seed, replay.CapacityOptions{Limits: limits, Load: f.load})
+		return findCapacity(ctx, w, source.engine, target, p.Seed, replay.CapacityOptions{Limits: limits, Load: source.load})
 	}
-	plan, err := engine.Plan(f.load)
+	plan, err := source.plan(ctx)
+	if ctx.Err() != nil {
+		return err
+	}
 	if err != nil {
 		return badInput(err)
 	}
@@ -122,14 +120,32 @@ func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url 
 	if f.dry {
 		return nil
 	}
-	result, err := engine.Drive(ctx, target, plan)
-	if result != nil {
-		err = errors.Join(err, writeLoad(w, result))
-	}
-	if err != nil {
+	result, err := f.send(ctx, source, target, plan)
+	if result == nil {
 		return err
 	}
-	return judgeLoad(w, result.Summary(nil), limits)
+	all, endpoints := result.Overview()
+	if err := errors.Join(err, writeLoad(w, result, all, endpoints)); err != nil {
+		return err
+	}
+	return judgeLoad(w, all, limits)
+}
+
+// send sends a load, and writes its samples to the file that is named for them.
+func (f replayFlags) send(ctx context.Context, source *loadSource, t replay.Target, p *replay.Plan) (*replay.Result, error) {
+	if f.samples == "" {
+		return source.drive(ctx, t, p, nil)
+	}
+	file, err := os.Create(f.samples)
+	if err != nil {
+		return nil, badInput(fmt.Errorf("--samples: %w", err))
+	}
+	samples := replay.NewSampleWriter(file)
+	result, err := source.drive(ctx, t, p, samples)
+	if wrong := errors.Join(samples.Close(), file.Close()); wrong != nil {
+		err = errors.Join(err, fmt.Errorf("write samples: %w", wrong))
+	}
+	return result, err
 }
 
 // startMiddleware starts the program that changes requests; nil without one.
@@ -163,59 +179,13 @@ func stagesOf(text string) ([]replay.Stage, error) {
 	return stages, nil
 }
 
-// replayEngine reads the snapshot and makes its requests fit to be sent today,
-// by the settings of a run.
-func (p *project) replayEngine(s Surroundings, f replayFlags) (*replay.Engine, func() *transform.Rewriter, error) {
-	path, err := p.findSnapshot(s)
-	if err != nil {
-		return nil, nil, err
-	}
-	recorded, err := readExchanges(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	opts, err := p.Transformation(config.Place{Dir: p.dir, Getenv: s.env, Now: time.Now})
-	if err != nil {
-		return nil, nil, err
-	}
-	kept, err := opts.Select(recorded)
-	if err != nil {
-		return nil, nil, err
-	}
-	bindings, err := transform.Learn(kept, opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	if tokens := transform.Check(kept, bindings, opts).String(); tokens != "" {
-		fmt.Fprintln(s.Stderr, tokens)
-	}
-	var inbound []*traffic.Exchange
-	for _, x := range kept {
-		if x.Direction == traffic.Inbound {
-			inbound = append(inbound, x)
-		}
-	}
-	if len(inbound) == 0 {
-		return nil, nil, fmt.Errorf("%s: no inbound requests to send", path)
-	}
-	engine, err := replay.New(inbound, replay.Options{
-		Timeout: time.Duration(p.Replay.Timeout), Router: opts.Router, HTTP2: f.http2, KeepHost: f.keepHost,
-	})
-	return engine, func() *transform.Rewriter { return transform.NewRewriter(bindings, opts) }, err
-}
-
 // writeLoad prints what came back, over all and by endpoint.
-func writeLoad(w io.Writer, r *replay.Result) error {
+func writeLoad(w io.Writer, r *replay.Result, all replay.Summary, endpoints []replay.EndpointSummary) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "REQUESTS\tENDPOINT\tANSWERS\tP50\tP90\tP99\tMAX")
-	endpoints := map[string]bool{}
-	for _, sample := range r.Samples {
-		endpoints[r.Endpoint(sample)] = true
+	for _, e := range endpoints {
+		writeSummary(t, e.Endpoint, e.Summary)
 	}
-	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
-		writeSummary(t, name, r.Summary(func(s replay.Sample) bool { return r.Endpoint(s) == name }))
-	}
-	all := r.Summary(nil)
 	writeSummary(t, "all", all)
 	if err := t.Flush(); err != nil {
 		return err

@@ -521,7 +521,7 @@ func TestSummary(t *testing.T) {
 	defer s.Close()
 	r := drive(t, replay.Options{}, addr(s), replay.Load{Rate: 1000}, many(10, 0)...)
 	all := r.Summary(nil)
-	if all.Requests != 10 || all.Status[200] != 9 || all.Status[500] != 1 || all.Rate <= 0 || len(all.Response) != 10 {
+	if all.Requests != 10 || all.Status[200] != 9 || all.Status[500] != 1 || all.Rate <= 0 || len(all.Response.(replay.Times)) != 10 {
 		t.Errorf("%+v", all)
 	}
 	one := r.Summary(func(x replay.Sample) bool { return r.Recorded(x) == "x001" })

@@ -20,30 +20,54 @@ type driver struct {
 	target Target
 	plan   *Plan
 	load   Load
-	graph  graph
+	shots  shots
 	start  time.Time
 	meet   func() time.Time // waits for the other arm and returns the common start; nil: alone
 
 	next      int64 // number of the next shot
 	ahead     *job  // the next shot, perhaps ready to be sent
+	starved   bool  // the next shot is still being read
 	blocked   int   // jobs that are due but wait for an answer
-	instances map[int32]*instance
-	templates []template
-	sources   []bool // by exchange: later requests need its answer
-	last      []bool // by exchange: the last of its session
+	instances map[instanceKey]*instance
 	spare     []*job
 	result    *Result
 }
 
-// instance is one copy of the recording in one loop.
+// shots gives the requests of a load one after the other.
+type shots interface {
+	// shot returns request k and the part of the recording that holds its
+	// exchange. It is called with each number once, in order, and reports false
+	// when there are no more, or ctx ended.
+	shot(k int64) (shot, *stretch, bool)
+	// waits reports whether shot would wait for the recording to be read.
+	waits() bool
+	// close frees what was read ahead and returns what went wrong on the way.
+	close() error
+}
+
+type instanceKey struct {
+	number  int32
+	stretch *stretch
+}
+
+// instance is one copy, in one loop, of a stretch of the recording.
 type instance struct {
 	number   int32
+	stretch  *stretch
 	pass     uint32
 	rewriter Rewriter
 	learned  *learned
 	waits    []int32
 	blocked  map[int32]*job
+	done     []bool              // by exchange; nil when no other stretch follows
+	later    map[int32][]waiting // those of stretches that follow, by what they wait for
 	left     int
+}
+
+// waiting is an exchange that waits for one of an earlier stretch.
+type waiting struct {
+	in       *instance
+	exchange int32
 }
 
 // template is a request that needs no rewriting, as bytes with a hole for the
@@ -69,52 +93,52 @@ type job struct {
 	retried  bool
 }
 
-func (e *Engine) newDriver(t Target, p *Plan) *driver {
-	d := &driver{
-		engine: e, target: t, plan: p, load: p.load,
-		instances: make(map[int32]*instance),
-		templates: make([]template, len(e.inbound)), sources: make([]bool, len(e.inbound)),
+// recorded returns the exchange whose request the job is.
+func (j *job) recorded() *traffic.Exchange { return j.instance.stretch.exchanges[j.exchange] }
+
+// stream returns what is wanted of the answer.
+func (j *job) stream() stream {
+	if len(j.instance.stretch.streams) == 0 {
+		return stream{}
 	}
-	rw := p.load.rewriter(0, 0)
-	d.graph = newGraph(e.inbound, e.sessions, rw.Needs)
-	d.last = make([]bool, len(e.inbound))
-	ended := make(map[int]bool)
-	for i := range slices.Backward(e.inbound) {
-		d.last[i] = !ended[e.sessions[i]]
-		ended[e.sessions[i]] = true
-	}
-	all := wantsAll(rw)
-	index := make(map[string]int, len(e.inbound))
-	for i, x := range e.inbound {
-		d.sources[i] = d.sources[i] || all
-		index[x.ID] = i
-		for _, id := range rw.Needs(x.ID) {
-			if j, ok := index[id]; ok {
-				d.sources[j] = true
-			}
-		}
-	}
-	expected := p.Requests
-	if expected < 0 {
-		expected = 1 << 16
-	}
-	d.result = &Result{Plan: p, Samples: make([]Sample, 0, min(expected, 1<<20)), engine: e, arm: t.Arm}
+	return j.instance.stretch.streams[j.recorded().ID]
+}
+
+// session returns the session of the job, in its copy and loop.
+func (j *job) session() sessionKey {
+	return sessionKey{j.shot.instance, int32(j.instance.stretch.sessions[j.exchange])}
+}
+
+func (e *Engine) newDriver(t Target, p *Plan, from shots) *driver {
+	d := &driver{engine: e, target: t, plan: p, load: p.load, shots: from, instances: make(map[instanceKey]*instance)}
+	d.result = &Result{Plan: p, engine: e, arm: t.Arm}
 	if t.Mock != nil {
 		t.Mock.BeginPass(p.load.Pass)
 	}
 	return d
 }
 
-// peek returns the moment of the next shot, and false after the last.
+// hunger is how long a starved transport waits before it looks again.
+const hunger = time.Millisecond
+
+// peek returns the moment of the next shot, and false after the last, or when
+// the driver is starved.
 func (d *driver) peek() (time.Duration, bool) {
 	if d.ahead == nil {
-		if d.plan.Requests >= 0 && d.next >= d.plan.Requests || len(d.engine.inbound) == 0 {
+		if d.plan.Requests >= 0 && d.next >= d.plan.Requests {
+			return 0, false
+		}
+		if d.starved = d.shots.waits(); d.starved {
+			return 0, false
+		}
+		next, part, ok := d.shots.shot(d.next)
+		if !ok {
 			return 0, false
 		}
 		j := d.job()
-		j.shot = d.plan.shot(d.next)
+		j.shot = next
 		j.planned = j.at
-		j.instance = d.instanceOf(j.shot.instance)
+		j.instance = d.instanceOf(j.shot.instance, part)
 		if j.instance.waits[j.exchange] == 0 {
 			d.prepare(j)
 		}
@@ -139,16 +163,36 @@ func (e *Engine) Drive(ctx context.Context, t Target, p *Plan) (*Result, error) 
 }
 
 func (e *Engine) drive(ctx context.Context, t Target, p *Plan, meet func() time.Time) (*Result, error) {
-	d := e.newDriver(t, p)
+	d := e.newDriver(t, p, e.whole(p))
 	d.meet = meet
-	ran, err := e.runLoop(ctx, d)
+	expected := p.Requests
+	if expected < 0 {
+		expected = 1 << 16
+	}
+	d.result.Samples = make([]Sample, 0, min(expected, 1<<20))
+	return d.run(ctx, slices.ContainsFunc(e.inbound, e.needsWorkers))
+}
+
+// needsWorkers reports whether an exchange needs more than plain HTTP/1.1.
+func (e *Engine) needsWorkers(x *traffic.Exchange) bool { return e.overHTTP2(x) || overWebSocket(x) }
+
+// run sends the load. elaborate says that something in it needs more than
+// plain HTTP/1.1.
+func (d *driver) run(ctx context.Context, elaborate bool) (*Result, error) {
+	e, t := d.engine, d.target
+	ran, err := false, error(nil)
+	if !elaborate {
+		ran, err = e.runLoop(ctx, d)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if !ran {
 		e.runWorkers(ctx, d)
 	}
-	d.close()
+	if err := d.close(); err != nil && ctx.Err() == nil {
+		return d.result, fmt.Errorf("load on %s: %d requests not sent: %w", t.Arm, d.result.Unsent, err)
+	}
 	if ctx.Err() != nil {
 		return d.result, fmt.Errorf("load on %s: %d requests not sent: %w", t.Arm, d.result.Unsent, context.Cause(ctx))
 	}
@@ -201,17 +245,33 @@ func (d *driver) job() *job {
 	return new(job)
 }
 
-func (d *driver) instanceOf(number int32) *instance {
-	if in, ok := d.instances[number]; ok {
+func (d *driver) instanceOf(number int32, part *stretch) *instance {
+	key := instanceKey{number, part}
+	if in, ok := d.instances[key]; ok {
 		return in
 	}
 	copies := int32(d.load.Copies)
-	rw := d.load.rewriter(int(number%copies), int(number/copies))
+	rw := part.rewriter(d.load, int(number%copies), int(number/copies))
 	in := &instance{
-		number: number, pass: d.load.Pass + uint32(number)<<16, rewriter: rw, learned: newLearned(rw, d.target.Mock),
-		waits: append([]int32(nil), d.graph.waits...), blocked: make(map[int32]*job), left: len(d.engine.inbound),
+		number: number, stretch: part, pass: d.load.Pass + uint32(number)<<16, rewriter: rw, learned: newLearned(rw, d.target.Mock),
+		waits: append([]int32(nil), part.graph.waits...), blocked: make(map[int32]*job), left: len(part.exchanges),
 	}
-	d.instances[number] = in
+	if part.window != nil {
+		part.users++
+		in.done = make([]bool, len(part.exchanges))
+	}
+	d.instances[key] = in
+	for _, link := range part.earlier {
+		before, ok := d.instances[instanceKey{number, link.stretch}]
+		if !ok || before.done[link.exchange] {
+			continue // that one has ended
+		}
+		in.waits[link.waiter]++
+		if before.later == nil {
+			before.later = make(map[int32][]waiting)
+		}
+		before.later[link.exchange] = append(before.later[link.exchange], waiting{in, link.waiter})
+	}
 	return in
 }
 
@@ -219,8 +279,8 @@ func (d *driver) instanceOf(number int32) *instance {
 // recorded, which copies some bytes and allocates nothing.
 func (d *driver) prepare(j *job) {
 	j.ready = true
-	x := d.engine.inbound[j.exchange]
-	j.keep = d.sources[j.exchange]
+	x, part := j.recorded(), j.instance.stretch
+	j.keep = part.sources[j.exchange]
 	req := j.instance.rewriter.Request(x)
 	if req != &x.Request || d.engine.overHTTP2(x) || overWebSocket(x) {
 		mark := traffic.Mark{Pass: j.instance.pass, Lane: traffic.LaneNumber(laneOf(x))}
@@ -229,7 +289,13 @@ func (d *driver) prepare(j *job) {
 		j.request = appendHTTP1(j.request[:0], &out)
 		return
 	}
-	t := &d.templates[j.exchange]
+	if part.window != nil && d.load.Copies == 1 { // sent once: a template is of no use
+		mark := traffic.Mark{Pass: j.instance.pass, Lane: traffic.LaneNumber(laneOf(x))}
+		out, err := d.engine.outgoing(d.target, req, mark)
+		j.err, j.method, j.request = err, out.Method, appendHTTP1(j.request[:0], &out)
+		return
+	}
+	t := &part.templates[j.exchange]
 	if t.bytes == nil {
 		mark := traffic.Mark{Lane: traffic.LaneNumber(laneOf(x))}
 		out, err := d.engine.outgoing(d.target, req, mark)
@@ -251,7 +317,7 @@ func (d *driver) launch(j *job) {
 	if d.target.Mock == nil {
 		return
 	}
-	x := d.engine.inbound[j.exchange]
+	x := j.recorded()
 	d.target.Mock.Enter(j.instance.pass, laneOf(x))
 	j.instance.learned.bind(j.instance.pass, x.ID, laneOf(x))
 }
@@ -259,8 +325,9 @@ func (d *driver) launch(j *job) {
 // finish records what became of a request and appends to released the jobs that
 // waited for it and are due. Times in o count from the start of the load.
 func (d *driver) finish(ctx context.Context, j *job, o sampleTimes, ans *answer, err error, released []*job) []*job {
+	in, x := j.instance, j.recorded()
 	s := Sample{
-		Exchange: j.exchange, Instance: j.shot.instance, Planned: j.planned, Due: j.due,
+		Exchange: in.stretch.first + j.exchange, Instance: j.shot.instance, Planned: j.planned, Due: j.due,
 		Sent: o.sent, First: o.first, Last: o.last, Retried: j.retried,
 		failure: failureCode(failureOf(ctx, err)),
 	}
@@ -270,27 +337,28 @@ func (d *driver) finish(ctx context.Context, j *job, o sampleTimes, ans *answer,
 		s.Status = uint16(ans.status)
 		s.Size = ans.size
 	}
-	d.result.add(s)
-	in, x := j.instance, d.engine.inbound[j.exchange]
+	d.result.add(s, in.stretch.endpointAt(j.exchange))
 	if d.target.Mock != nil {
 		defer d.target.Mock.Leave(in.pass, laneOf(x))
 	}
 	if j.keep {
 		d.observe(ctx, j, o, ans, err)
 	}
-	for _, next := range d.graph.after[j.exchange] {
-		if in.waits[next]--; in.waits[next] == 0 {
-			if w, ok := in.blocked[next]; ok {
-				delete(in.blocked, next)
-				d.blocked--
-				w.due = max(o.last, w.planned)
-				d.prepare(w)
-				released = append(released, w)
-			}
+	for _, next := range in.stretch.graph.after[j.exchange] {
+		released = d.release(in, next, o.last, released)
+	}
+	if in.done != nil {
+		in.done[j.exchange] = true
+		for _, next := range in.later[j.exchange] {
+			released = d.release(next.in, next.exchange, o.last, released)
 		}
+		delete(in.later, j.exchange)
 	}
 	if in.left--; in.left == 0 {
-		delete(d.instances, in.number)
+		delete(d.instances, instanceKey{in.number, in.stretch})
+		if in.stretch.window != nil {
+			in.stretch.leave()
+		}
 		if f, ok := d.target.Mock.(interface{ Forget(uint32) }); ok && in.number > 0 {
 			f.Forget(in.pass)
 		}
@@ -299,8 +367,25 @@ func (d *driver) finish(ctx context.Context, j *job, o sampleTimes, ans *answer,
 	return released
 }
 
+// release takes one away from what an exchange waits for. When nothing is left
+// and it is due, its job is appended to released.
+func (d *driver) release(in *instance, exchange int32, at time.Duration, released []*job) []*job {
+	if in.waits[exchange]--; in.waits[exchange] > 0 {
+		return released
+	}
+	w, ok := in.blocked[exchange]
+	if !ok {
+		return released
+	}
+	delete(in.blocked, exchange)
+	d.blocked--
+	w.due = max(at, w.planned)
+	d.prepare(w)
+	return append(released, w)
+}
+
 func (d *driver) observe(ctx context.Context, j *job, o sampleTimes, ans *answer, err error) {
-	x := d.engine.inbound[j.exchange]
+	x := j.recorded()
 	live := &traffic.Exchange{
 		ID: d.target.Arm + "-" + x.ID, Direction: traffic.Inbound, Lane: laneOf(x), Recorded: x.ID, Request: x.Request,
 	}
@@ -320,10 +405,11 @@ type sampleTimes struct{ sent, first, last time.Duration }
 
 // lastOfSession reports whether no request follows in the session of j, in
 // its copy and loop.
-func (d *driver) lastOfSession(j *job) bool { return d.last[j.exchange] }
+func (d *driver) lastOfSession(j *job) bool { return j.instance.stretch.last[j.exchange] }
 
-// close forgets the passes that did not end and counts what was never sent.
-func (d *driver) close() {
+// close forgets the passes that did not end and counts what was never sent. It
+// returns what kept the rest of the recording from being read.
+func (d *driver) close() error {
 	for _, in := range d.instances {
 		d.result.Unsent += int64(len(in.blocked))
 		if f, ok := d.target.Mock.(interface{ Forget(uint32) }); ok && in.number > 0 {
@@ -334,4 +420,5 @@ func (d *driver) close() {
 		d.result.Unsent += d.plan.Requests - d.next
 	}
 	d.result.Elapsed = time.Since(d.start)
+	return d.shots.close()
 }

@@ -24,14 +24,6 @@ type Engine struct {
 	streams     map[string]stream // by id, of recorded streams of events
 }
 
-// streamAt returns what is wanted of the answer to an exchange.
-func (e *Engine) streamAt(i int32) stream {
-	if len(e.streams) == 0 {
-		return stream{}
-	}
-	return e.streams[e.inbound[i].ID]
-}
-
 // New takes the recorded exchanges in any order and keeps the inbound ones,
 // sorted by Start. It changes none of them.
 func New(inbound []*traffic.Exchange, opts Options) (*Engine, error) {

@@ -141,7 +141,7 @@ func (l Limit) measure(s Summary) (float64, string) {
 	switch l.kind {
 	case inTime:
 		clock, statistic := splitMetric(l.metric)
-		times := map[string]Times{"response": s.Response, "service": s.Service, "lag": s.Lag}[clock]
+		times := map[string]Distribution{"response": s.Response, "service": s.Service, "lag": s.Lag}[clock]
 		var d time.Duration
 		switch statistic {
 		case "max":

@@ -8,14 +8,12 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/reprise-ci/reprise/internal/timing"
-	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // loop is the fast transport of a load: plain HTTP/1.1 on one locked thread
@@ -57,7 +55,7 @@ type expiry struct {
 // runLoop sends a load with a loop. It reports false, having sent nothing,
 // when the target needs more than plain HTTP/1.1 over TCP.
 func (e *Engine) runLoop(ctx context.Context, d *driver) (bool, error) {
-	if d.target.TLS || e.customDial || slices.ContainsFunc(e.inbound, func(x *traffic.Exchange) bool { return e.overHTTP2(x) || overWebSocket(x) }) {
+	if d.target.TLS || e.customDial {
 		return false, nil
 	}
 	addr, err := net.ResolveTCPAddr("tcp", d.target.Addr)
@@ -148,7 +146,7 @@ func (l *loop) ended() bool {
 		return false
 	}
 	_, more := l.d.peek()
-	return !more || l.d.over(l.now())
+	return !more && !l.d.starved || l.d.over(l.now())
 }
 
 // next returns how long the loop may wait: to the next moment, to the next
@@ -159,6 +157,9 @@ func (l *loop) next() time.Duration {
 	wait := look
 	if at, ok := l.d.peek(); ok && !l.d.load.Max {
 		wait = min(wait, at-now-l.spin)
+	}
+	if l.d.starved {
+		wait = min(wait, hunger)
 	}
 	if len(l.expiry) > 0 {
 		wait = min(wait, l.expiry[0].at-now)
@@ -242,7 +243,7 @@ func (l *loop) start(j *job) {
 // free takes an idle connection for a job.
 func (l *loop) free(j *job) *loopConn {
 	if l.d.load.Churn {
-		key := l.sessionOf(j)
+		key := j.session()
 		c := l.sessions[key]
 		delete(l.sessions, key)
 		return c
@@ -255,15 +256,11 @@ func (l *loop) free(j *job) *loopConn {
 	return nil
 }
 
-func (l *loop) sessionOf(j *job) sessionKey {
-	return sessionKey{j.shot.instance, int32(l.d.engine.sessions[j.exchange])}
-}
-
 func (l *loop) send(c *loopConn, j *job) {
 	l.d.launch(j)
 	c.job, c.number = j, c.number+1
 	c.written, c.received, c.rest = 0, false, c.rest[:0]
-	c.parser.begin(j.method, j.keep, l.d.engine.opts.MaxBody, l.d.engine.streamAt(j.exchange))
+	c.parser.begin(j.method, j.keep, l.d.engine.opts.MaxBody, j.stream())
 	c.times = sampleTimes{sent: l.now()}
 	l.flying++
 	l.expireLater(c)
@@ -280,7 +277,7 @@ func (l *loop) complete(c *loopConn, exact bool) {
 	reusable := exact && c.parser.answer.reusable && c.written == len(j.request)
 	if l.d.load.Churn {
 		if reusable && !l.d.lastOfSession(j) {
-			l.sessions[l.sessionOf(j)] = c
+			l.sessions[j.session()] = c
 		} else {
 			l.close(c)
 		}
@@ -327,7 +324,7 @@ func (l *loop) fail(c *loopConn, err error) {
 	if used && !j.retried && !c.received && closed(err) && (c.written == 0 || idempotent(j.method)) {
 		j.retried = true
 		if l.d.target.Mock != nil {
-			l.d.target.Mock.Leave(j.instance.pass, laneOf(l.d.engine.inbound[j.exchange]))
+			l.d.target.Mock.Leave(j.instance.pass, laneOf(j.recorded()))
 		}
 		l.flying++
 		if err = l.dial(j); err == nil {

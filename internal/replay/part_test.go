@@ -82,7 +82,7 @@ func TestPartsAreTheWhole(t *testing.T) {
 					t.Fatalf("request %d of worker %d goes at %v, after one at %v", i, k, s.at, before)
 				}
 				before = s.at
-				results[k].add(Sample{Exchange: s.exchange, Instance: s.instance, Planned: s.at})
+				results[k].add(Sample{Exchange: s.exchange, Instance: s.instance, Planned: s.at}, 0)
 			}
 		}
 		order := func(a, b sent) int {

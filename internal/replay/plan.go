@@ -25,6 +25,7 @@ type Plan struct {
 	idle     time.Duration // what capping gaps saved in one loop
 	part     *Part         // the share of one worker; nil plans for a sender that is alone
 	start    time.Time     // when it begins; as soon as possible if zero
+	streamed *scan         // nil for a recording in memory
 }
 
 // shot is one planned request.
@@ -59,19 +60,31 @@ func (e *Engine) Plan(l Load) (*Plan, error) {
 	case l.recordedTiming():
 		p.planRecorded(e)
 	case l.Max:
-		p.Length = l.Budget
-		p.Requests = p.whole()
-		if l.Budget > 0 && l.Loops == 0 {
-			p.Requests = -1
-		}
+		p.planMax()
 	default:
 		p.planRate()
 	}
-	if p.Length > longest && l.Budget == 0 {
-		return nil, fmt.Errorf("load: the plan takes %v, from %s to %s as recorded; cap gaps or set a budget",
-			p.Length.Round(time.Minute), e.inbound[0].Start.Format(time.DateTime), e.inbound[p.n-1].Start.Format(time.DateTime))
+	if err := p.tooLong(e.inbound[0].Start, e.inbound[p.n-1].Start); err != nil {
+		return nil, err
 	}
 	return p, nil
+}
+
+// tooLong refuses a plan that takes longer than anyone can mean.
+func (p *Plan) tooLong(first, last time.Time) error {
+	if p.Length <= longest || p.load.Budget > 0 {
+		return nil
+	}
+	return fmt.Errorf("load: the plan takes %v, from %s to %s as recorded; cap gaps or set a budget",
+		p.Length.Round(time.Minute), first.Format(time.DateTime), last.Format(time.DateTime))
+}
+
+func (p *Plan) planMax() {
+	p.Length = p.load.Budget
+	p.Requests = p.whole()
+	if p.load.Budget > 0 && p.load.Loops == 0 {
+		p.Requests = -1
+	}
 }
 
 // whole returns the requests of all loops and copies.
@@ -148,17 +161,12 @@ func (p *Plan) moment(k int64) time.Duration {
 
 func (p *Plan) planRecorded(e *Engine) {
 	offsets := make([]time.Duration, p.n)
-	var at time.Duration
-	for i := 1; i < p.n; i++ {
-		gap := e.inbound[i].Start.Sub(e.inbound[i-1].Start)
-		if p.load.MaxIdle > 0 && gap > p.load.MaxIdle {
-			p.idle += gap - p.load.MaxIdle
-			gap = p.load.MaxIdle
-		}
-		// Impossible times must not overflow; a century is refused below anyway.
-		at = min(at+time.Duration(min(float64(gap)/p.load.Speed, float64(century))), century)
-		offsets[i] = at
+	clock := recordedClock{load: p.load}
+	for i, x := range e.inbound {
+		offsets[i] = clock.next(x.Start)
 	}
+	at := clock.at
+	p.idle = clock.idle
 	p.base = make([]shot, 0, p.n*p.load.Copies)
 	groups := p.groups(e)
 	for c := range p.load.Copies {
@@ -287,7 +295,10 @@ func (p *Plan) String() string {
 	default:
 		fmt.Fprintf(&b, ", recorded timing at %gx", l.Speed)
 	}
-	fmt.Fprintf(&b, "; %d exchanges of %d sessions", p.n, p.sessions)
+	fmt.Fprintf(&b, "; %d exchanges", p.n)
+	if p.streamed == nil {
+		fmt.Fprintf(&b, " of %d sessions", p.sessions)
+	}
 	if l.Copies > 1 {
 		fmt.Fprintf(&b, ", %d copies", l.Copies)
 	}

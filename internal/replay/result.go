@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -51,7 +52,8 @@ type Result struct {
 	Plan *Plan
 	// Start is the moment from which times count.
 	Start time.Time
-	// Samples are all requests that were sent, in the order in which they ended.
+	// Samples are all requests that were sent, in the order in which they ended;
+	// none for a load that was streamed.
 	Samples []Sample
 	// Elapsed is from the start to the last answer.
 	Elapsed time.Duration
@@ -65,9 +67,16 @@ type Result struct {
 
 	engine *Engine
 	arm    string
+	tally  *tally // of a streamed load, in the place of samples
 }
 
-func (r *Result) add(s Sample) { r.Samples = append(r.Samples, s) }
+func (r *Result) add(s Sample, endpoint int32) {
+	if r.tally != nil {
+		r.tally.add(s, endpoint)
+		return
+	}
+	r.Samples = append(r.Samples, s)
+}
 
 func (r *Result) explain(f traffic.Failure, why string) {
 	if _, ok := r.Errors[f]; !ok {
@@ -97,11 +106,19 @@ type Summary struct {
 	Retried  int64
 	// Response, Service and Lag hold the times of answered requests (Lag: of
 	// all sent ones).
-	Response, Service, Lag Times
+	Response, Service, Lag Distribution
 	// Reliable is false when the sender was so late that the figures say more
 	// of it than of the service: the p99 of Lag exceeds a tenth of the median
 	// response time.
 	Reliable bool
+}
+
+// Distribution is a set of durations.
+type Distribution interface {
+	// Quantile returns the nearest-rank quantile, zero for an empty set.
+	Quantile(q float64) time.Duration
+	// Mean returns the mean, zero for an empty set.
+	Mean() time.Duration
 }
 
 // Times is a sorted set of durations.
@@ -127,10 +144,12 @@ func (t Times) Mean() time.Duration {
 	return time.Duration(sum / float64(len(t)))
 }
 
-// Summary counts the samples for which pick reports true; nil picks all.
+// Summary counts the samples for which pick reports true; nil picks all. Of a
+// streamed load there are none to pick from: see [Result.Overview].
 func (r *Result) Summary(pick func(Sample) bool) Summary {
 	s := Summary{Status: make(map[int]int64), Failures: make(map[traffic.Failure]int64)}
 	var first, last time.Duration
+	var response, service, lag Times
 	for _, x := range r.Samples {
 		if pick != nil && !pick(x) {
 			continue
@@ -143,21 +162,54 @@ func (r *Result) Summary(pick func(Sample) bool) Summary {
 		if x.Retried {
 			s.Retried++
 		}
-		s.Lag = append(s.Lag, x.Lag())
+		lag = append(lag, x.Lag())
 		if f := x.Failure(); f != traffic.FailureNone {
 			s.Failures[f]++
 			continue
 		}
 		s.Status[int(x.Status)]++
-		s.Response = append(s.Response, x.Response())
-		s.Service = append(s.Service, x.Service())
+		response = append(response, x.Response())
+		service = append(service, x.Service())
 	}
-	if span := last - first; span > 0 {
-		s.Rate = float64(s.Requests-1) / span.Seconds()
-	}
-	for _, t := range []Times{s.Response, s.Service, s.Lag} {
+	for _, t := range []Times{response, service, lag} {
 		slices.Sort(t)
 	}
-	s.Reliable = r.Plan.load.Max || s.Lag.Quantile(0.99) <= s.Response.Quantile(0.5)/10
+	s.Response, s.Service, s.Lag = response, service, lag
+	s.finish(r.Plan, last-first)
 	return s
+}
+
+// finish works out what follows from the counts and times; span is from the
+// first to the last moment of sending.
+func (s *Summary) finish(p *Plan, span time.Duration) {
+	if span > 0 {
+		s.Rate = float64(s.Requests-1) / span.Seconds()
+	}
+	s.Reliable = p.load.Max || s.Lag.Quantile(0.99) <= s.Response.Quantile(0.5)/10
+}
+
+// EndpointSummary is what came back from one endpoint.
+type EndpointSummary struct {
+	Endpoint string
+	Summary
+}
+
+// Overview returns the summary of all requests, and those of the endpoints,
+// sorted by name. Unlike Summary it serves streamed loads too.
+func (r *Result) Overview() (all Summary, endpoints []EndpointSummary) {
+	if r.tally != nil {
+		return r.tally.overview(r.Plan)
+	}
+	names := make([]string, len(r.engine.inbound)) // by exchange, so that each is named once
+	seen := make(map[string]bool)
+	for _, s := range r.Samples {
+		if names[s.Exchange] == "" {
+			names[s.Exchange] = r.Endpoint(s)
+			seen[names[s.Exchange]] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		endpoints = append(endpoints, EndpointSummary{name, r.Summary(func(s Sample) bool { return names[s.Exchange] == name })})
+	}
+	return r.Summary(nil), endpoints
 }

@@ -50,6 +50,15 @@ func (w *workers) keepTime() {
 	defer w.mu.Unlock()
 	for w.ctx.Err() == nil {
 		at, ok := w.d.peek()
+		if !ok && w.d.starved && !w.d.over(time.Since(w.d.start)) {
+			w.mu.Unlock()
+			err := waiter.Until(w.ctx, time.Now().Add(hunger))
+			w.mu.Lock()
+			if err != nil {
+				return
+			}
+			continue
+		}
 		if !ok || w.d.over(time.Since(w.d.start)) {
 			return
 		}
@@ -121,7 +130,7 @@ func (w *workers) work() {
 		j := w.queued[0]
 		w.queued = w.queued[1:]
 		w.flying++
-		key := sessionKey{j.shot.instance, int32(w.engine.sessions[j.exchange])}
+		key := j.session()
 		if w.d.load.Churn {
 			c = w.conns[key]
 			delete(w.conns, key)
@@ -154,7 +163,7 @@ func (w *workers) send(c *conn, j *job) (*conn, outcome, error) {
 	w.mu.Lock()
 	w.d.launch(j)
 	w.mu.Unlock()
-	x := w.engine.inbound[j.exchange]
+	x := j.recorded()
 	if overWebSocket(x) {
 		o, err := w.engine.webSocket(w.ctx, w.d.target, x, j.sent, j.instance.rewriter, w.d.load.pace())
 		return c, o, err
@@ -168,7 +177,7 @@ func (w *workers) send(c *conn, j *job) (*conn, outcome, error) {
 		c = nil
 	}
 	fresh := c == nil
-	c, o, retried, err := w.engine.send(w.ctx, c, sending{target: w.d.target, request: j.request, method: j.method, keep: j.keep, stream: w.engine.streams[x.ID]})
+	c, o, retried, err := w.engine.send(w.ctx, c, sending{target: w.d.target, request: j.request, method: j.method, keep: j.keep, stream: j.stream()})
 	j.retried = retried
 	if fresh || retried {
 		w.mu.Lock()

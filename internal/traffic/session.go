@@ -19,26 +19,32 @@ func Sessions(exchanges []*Exchange) []int {
 		first[mark] = i
 	}
 	for i, x := range exchanges {
-		if c := x.Origin.Connection; c != "" {
-			join(i, "connection "+c)
-		}
-		if a := x.Request.Header.Get("Authorization"); a != "" {
-			join(i, "authorization "+a)
-		}
-		for _, line := range x.Request.Header.Values("Cookie") {
-			for pair := range strings.SplitSeq(line, ";") {
-				joinCookie(i, pair, join)
-			}
-		}
-		if x.Response == nil {
-			continue
-		}
-		for _, line := range x.Response.Header.Values("Set-Cookie") {
-			pair, _, _ := strings.Cut(line, ";")
-			joinCookie(i, pair, join)
-		}
+		SessionMarks(x, func(mark string) { join(i, mark) })
 	}
 	return sets.numbers()
+}
+
+// SessionMarks visits what tells the session of an exchange: two with a mark in
+// common belong to one.
+func SessionMarks(x *Exchange, visit func(mark string)) {
+	if c := x.Origin.Connection; c != "" {
+		visit("connection " + c)
+	}
+	if a := x.Request.Header.Get("Authorization"); a != "" {
+		visit("authorization " + a)
+	}
+	for _, line := range x.Request.Header.Values("Cookie") {
+		for pair := range strings.SplitSeq(line, ";") {
+			cookieMark(pair, visit)
+		}
+	}
+	if x.Response == nil {
+		return
+	}
+	for _, line := range x.Response.Header.Values("Set-Cookie") {
+		pair, _, _ := strings.Cut(line, ";")
+		cookieMark(pair, visit)
+	}
 }
 
 // disjoint holds disjoint sets of the numbers below its length; each set is
@@ -74,9 +80,9 @@ func (d disjoint) numbers() []int {
 	return numbers
 }
 
-func joinCookie(i int, pair string, join func(int, string)) {
+func cookieMark(pair string, visit func(mark string)) {
 	name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
 	if ok && len(value) >= 12 {
-		join(i, "cookie "+name+"="+value)
+		visit("cookie " + name + "=" + value)
 	}
 }

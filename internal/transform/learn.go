@@ -22,6 +22,10 @@ type Bindings struct {
 	// outbound says that outbound calls were seen too, so that it is known
 	// which values reach dependencies.
 	outbound bool
+	// What a rewriter may forget, as no exchange from here on uses it; of
+	// [Windows] only.
+	forget         []string // identities
+	forgetBrowsers []int
 }
 
 // source is a place in an answer that gives a bound value.
@@ -97,6 +101,7 @@ type learner struct {
 type giver struct {
 	id   string
 	path traffic.Path
+	at   int // position by start
 }
 
 func end(x *traffic.Exchange) time.Time { return x.Start.Add(x.Duration) }
@@ -200,7 +205,7 @@ func (l *learner) answersUntil(t time.Time) {
 			if len(givers) == maxSources {
 				givers = slices.Delete(givers, 1, 2)
 			}
-			l.given[identity] = append(givers, giver{x.ID, s.path})
+			l.given[identity] = append(givers, giver{x.ID, s.path, l.order[x.ID]})
 			l.paths[x.ID] = append(l.paths[x.ID], source{s.path, identity})
 		}
 		answerSpots(x, func(s spot) {
@@ -243,7 +248,7 @@ func (l *learner) request(x *traffic.Exchange) {
 			bound[identity] = true
 			used := false
 			for _, g := range givers {
-				if at, ok := l.order[g.id]; !ok || at >= position {
+				if g.at >= position {
 					continue
 				}
 				used = true

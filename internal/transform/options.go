@@ -124,16 +124,25 @@ func (r HeaderRule) validate() error {
 	return nil
 }
 
+// Keeps returns what tells the inbound exchanges that Keep picks.
+func (o Options) Keeps() (func(*traffic.Exchange) bool, error) {
+	if o.Keep == nil {
+		return func(*traffic.Exchange) bool { return true }, nil
+	}
+	match, err := o.Keep.compile(o.Router)
+	if err != nil {
+		return nil, fmt.Errorf("keep%w", err)
+	}
+	return match, nil
+}
+
 // Select returns the exchanges that Keep and Sample pick, in their order.
 // Outbound ones stay when the inbound exchange of their lane does, and so do
 // those of no particular lane. A session is sampled as a whole.
 func (o Options) Select(recorded []*traffic.Exchange) ([]*traffic.Exchange, error) {
-	match := func(*traffic.Exchange) bool { return true }
-	if o.Keep != nil {
-		var err error
-		if match, err = o.Keep.compile(o.Router); err != nil {
-			return nil, fmt.Errorf("keep%w", err)
-		}
+	match, err := o.Keeps()
+	if err != nil {
+		return nil, err
 	}
 	sampled := o.sampled(recorded)
 	dropped := make(map[traffic.Lane]bool)

@@ -16,7 +16,11 @@ import (
 type Rewriter struct {
 	bindings *Bindings
 	opts     compiled
+	*memory
+}
 
+// memory is what the live answers taught.
+type memory struct {
 	mu   sync.Mutex
 	live map[string]string // identity -> live value
 	jars map[int]jar       // by browser
@@ -32,7 +36,26 @@ func NewRewriter(b *Bindings, opts Options) *Rewriter {
 	if b == nil {
 		b = &Bindings{}
 	}
-	return &Rewriter{bindings: b, opts: opts.compile(), live: make(map[string]string), jars: make(map[int]jar), moved: make(map[string][]traffic.Binding), said: make(map[string]map[string][]saying)}
+	return &Rewriter{bindings: b, opts: opts.compile(), memory: &memory{
+		live: make(map[string]string), jars: make(map[int]jar), moved: make(map[string][]traffic.Binding),
+		said: make(map[string]map[string][]saying),
+	}}
+}
+
+// With returns a rewriter for another part of the recording, with bindings of
+// its own, that shares with r what the live answers teach. It forgets what the
+// part and those after it do not use.
+func (r *Rewriter) With(b *Bindings) *Rewriter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, identity := range b.forget {
+		delete(r.live, identity)
+	}
+	for _, n := range b.forgetBrowsers {
+		delete(r.jars, n)
+	}
+	clear(r.moved)
+	return &Rewriter{bindings: b, opts: r.opts, memory: r.memory}
 }
 
 // Needs returns the IDs of the recorded exchanges whose live answers the
