@@ -39,10 +39,10 @@ type RuleMatch struct {
 // RuleAnswer is what a rule answers. Header values and Body are templates;
 // braces of the source are escaped in them.
 type RuleAnswer struct {
-	Status int               `yaml:"status,omitempty"`
-	Header map[string]string `yaml:"header,omitempty"`
-	Body   string            `yaml:"body,omitempty"`
-	Delay  time.Duration     `yaml:"delay,omitempty"`
+	Status int                       `yaml:"status,omitempty"`
+	Header map[string]traffic.Values `yaml:"header,omitempty"`
+	Body   string                    `yaml:"body,omitempty"`
+	Delay  time.Duration             `yaml:"delay,omitempty"`
 }
 
 // ReadRules imports mock rules of WireMock, Hoverfly and mountebank from files,
@@ -240,18 +240,17 @@ func (a *RuleAnswer) setBody(body []byte, coding string) error {
 	return nil
 }
 
-// addHeader joins the values of a field; length and coding of the source's wire
-// are left out.
+// addHeader adds a field; length and coding of the source's wire are left out.
 func (a *RuleAnswer) addHeader(name string, values ...string) {
 	switch strings.ToLower(name) {
 	case "content-length", "transfer-encoding", "connection", "content-encoding":
 		return
 	}
 	if a.Header == nil {
-		a.Header = map[string]string{}
+		a.Header = map[string]traffic.Values{}
 	}
-	if len(values) > 0 {
-		a.Header[name] = literal(strings.Join(values, ", "))
+	for _, value := range values {
+		a.Header[name] = append(a.Header[name], literal(value))
 	}
 }
 

@@ -68,7 +68,7 @@ func TestWireMockMappings(t *testing.T) {
 			&formats.Rule{Name: "charge",
 				Match: formats.RuleMatch{Method: []string{"POST"}, Host: "pay.local", Path: "/charge", Query: map[string]string{"v": "2"},
 					Header: map[string]string{"X-Key": "/^(?:k[0-9]+)$/", "Accept": "/^.*json.*$/"}, Body: map[string]string{"cur": "usd", "n[0]": "1", "card.id": "c1"}},
-				Answer: formats.RuleAnswer{Status: 201, Body: `{"ok":true}`, Delay: 25 * time.Millisecond, Header: map[string]string{"Content-Type": "application/json", "Set-Cookie": "a=1, b=2"}}}, nil},
+				Answer: formats.RuleAnswer{Status: 201, Body: `{"ok":true}`, Delay: 25 * time.Millisecond, Header: map[string]traffic.Values{"Content-Type": {"application/json"}, "Set-Cookie": {"a=1", "b=2"}}}}, nil},
 		{"a query in the URL, and braces in the body", `{"request":{"method":"ANY","url":"/a?x=1%202"},"response":{"status":200,"body":"{{a}} /b/"}}`,
 			&formats.Rule{Match: formats.RuleMatch{Path: "/a", Query: map[string]string{"x": "1 2"}}, Answer: formats.RuleAnswer{Status: 200, Body: `{{"{{"}}a}} /b/`}}, nil},
 		{"a pattern over segments", `{"request":{"urlPathPattern":"/v1\\.0/users/[0-9]+/.*"},"response":{}}`,
@@ -182,7 +182,7 @@ func TestHoverflySimulation(t *testing.T) {
 		{"request":{},"response":{"status":200,"body":"/w==","encodedBody":true,"headers":{"Content-Encoding":["gzip"]}}}]},"meta":{"schemaVersion":"v5.3"}}`)
 	want := []formats.Rule{{
 		Match:  formats.RuleMatch{Method: []string{"POST"}, Host: "pay.local", Path: "/charge/{rest...}", Query: map[string]string{"v": "2"}, Body: map[string]string{"cur": "usd"}},
-		Answer: formats.RuleAnswer{Status: 200, Body: "{}", Header: map[string]string{"Content-Type": "application/json"}, Delay: 25 * time.Millisecond},
+		Answer: formats.RuleAnswer{Status: 200, Body: "{}", Header: map[string]traffic.Values{"Content-Type": {"application/json"}}, Delay: 25 * time.Millisecond},
 	}, {
 		Match:  formats.RuleMatch{Body: map[string]string{"a": "1", `["b c"]`: "/^x.*$/"}},
 		Answer: formats.RuleAnswer{Status: 204},
@@ -208,7 +208,7 @@ func TestMountebankImposters(t *testing.T) {
 		{"predicates":[{"or":[]}],"responses":[{"is":{}}]},{"responses":[{"proxy":{"to":"http://x"}}]}]},{"protocol":"tcp","stubs":[{}]}]}`)
 	want := []formats.Rule{
 		{Name: "users.local", Match: formats.RuleMatch{Method: []string{"GET"}, Host: "users.local", Path: "/u/7", Query: map[string]string{"full": "1"}, Header: map[string]string{"X-Key": "/.*/"}},
-			Answer: formats.RuleAnswer{Status: 200, Body: `{"n":1}`, Header: map[string]string{"Content-Type": "application/json"}, Delay: 12 * time.Millisecond}},
+			Answer: formats.RuleAnswer{Status: 200, Body: `{"n":1}`, Header: map[string]traffic.Values{"Content-Type": {"application/json"}}, Delay: 12 * time.Millisecond}},
 		{Name: "users.local", Match: formats.RuleMatch{Host: "users.local", Path: "/files/{rest...}"}, Answer: formats.RuleAnswer{Body: "file"}},
 	}
 	if d := cmp.Diff(want, rules); d != "" {

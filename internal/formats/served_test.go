@@ -59,9 +59,6 @@ func newSaid(t *testing.T, status int, fields http.Header, body []byte) said {
 	for _, name := range framing {
 		fields.Del(name)
 	}
-	for name, values := range fields { // a rule holds one value a name
-		fields[name] = []string{strings.Join(values, ", ")}
-	}
 	var v any
 	if json.Unmarshal(plain, &v) == nil {
 		plain, _ = json.Marshal(v) // it was JSON

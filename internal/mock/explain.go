@@ -215,15 +215,15 @@ func (m *Mock) find(id string, lane traffic.Lane) int32 {
 func (m *Mock) ruleFor(x *traffic.Exchange, nearest []traffic.Near) string {
 	r := Rule{Name: "answer " + x.Request.Method + " " + m.opts.Routes.Template(x.Request.Path())}
 	r.Match = RuleMatch{Method: []string{x.Request.Method}, Host: x.Request.Host(), Path: x.Request.Path()}
-	r.Reply = RuleAnswer{Status: 200, Body: "{}", Header: map[string]string{"Content-Type": "application/json"}}
+	r.Reply = RuleAnswer{Status: 200, Body: "{}", Header: map[string]traffic.Values{"Content-Type": {"application/json"}}}
 	if len(nearest) > 0 {
 		if i := m.find(nearest[0].Record, x.Lane); i != none {
 			if answer := m.index.response(i); answer != nil && answer.Status >= 200 && answer.Status < 600 {
 				plain, err := answer.Body.Decoded()
 				if err == nil && len(plain) <= maxText && !strings.Contains(string(plain), "{{") {
-					r.Reply = RuleAnswer{Status: answer.Status, Body: string(plain), Header: map[string]string{}}
+					r.Reply = RuleAnswer{Status: answer.Status, Body: string(plain), Header: map[string]traffic.Values{}}
 					if t := answer.Header.Get("Content-Type"); t != "" {
-						r.Reply.Header["Content-Type"] = t
+						r.Reply.Header["Content-Type"] = traffic.Values{t}
 					}
 				}
 			}

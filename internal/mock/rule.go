@@ -48,9 +48,9 @@ type RuleMatch struct {
 // templates of text/template over .path, .query, .header and .body (the
 // request's JSON), with the function json.
 type RuleAnswer struct {
-	Status int               `yaml:"status,omitempty"` // 200 if zero
-	Header map[string]string `yaml:"header,omitempty"`
-	Body   string            `yaml:"body,omitempty"`
+	Status int                       `yaml:"status,omitempty"` // 200 if zero
+	Header map[string]traffic.Values `yaml:"header,omitempty"`
+	Body   string                    `yaml:"body,omitempty"`
 	// JSON is a body given as YAML. Strings in it are templates.
 	JSON any `yaml:"json,omitempty"`
 	// Delay is how long the answer takes.
@@ -64,7 +64,7 @@ type rule struct {
 	query    map[string]pattern
 	header   map[string]pattern
 	body     map[string]pattern
-	fields   map[string]*template.Template
+	fields   map[string][]*template.Template
 	content  *template.Template
 	answers  atomic.Int64 // given so far
 }
@@ -119,7 +119,7 @@ func compileRules(rules []Rule) ([]*rule, error) {
 }
 
 func compileRule(r Rule) (*rule, error) {
-	c := &rule{Rule: r, fields: map[string]*template.Template{}}
+	c := &rule{Rule: r, fields: map[string][]*template.Template{}}
 	if r.Match.Path != "" {
 		if r.Match.Path[0] != '/' {
 			return nil, fmt.Errorf("match.path %q must start with /", r.Match.Path)
@@ -167,10 +167,13 @@ func (c *rule) templates() error {
 		}
 		return t, nil
 	}
-	var err error
-	for name, value := range c.Reply.Header {
-		if c.fields[name], err = parse("header."+name, value); err != nil {
-			return err
+	for name, values := range c.Reply.Header {
+		for _, value := range values {
+			t, err := parse("header."+name, value)
+			if err != nil {
+				return err
+			}
+			c.fields[name] = append(c.fields[name], t)
 		}
 	}
 	body := c.Reply.Body
@@ -183,6 +186,7 @@ func (c *rule) templates() error {
 		}
 		body = b.String()
 	}
+	var err error
 	c.content, err = parse("body", body)
 	return err
 }
@@ -291,14 +295,16 @@ func (c *rule) answer(req *traffic.Request, captured map[string]string) (*traffi
 		status = 200
 	}
 	response := &traffic.Response{Status: status, Proto: "HTTP/1.1"}
-	for name, t := range c.fields {
-		var value strings.Builder
-		if err := t.Execute(&value, data); err != nil {
-			return nil, fmt.Errorf("mock rule %q: %w", c.Name, err)
+	for name, values := range c.fields {
+		for _, t := range values {
+			var value strings.Builder
+			if err := t.Execute(&value, data); err != nil {
+				return nil, fmt.Errorf("mock rule %q: %w", c.Name, err)
+			}
+			response.Header.Add(name, value.String())
 		}
-		response.Header.Add(name, value.String())
 	}
-	slices.SortFunc(response.Header, func(a, b traffic.Field) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(response.Header, func(a, b traffic.Field) int { return strings.Compare(a.Name, b.Name) })
 	if c.Reply.JSON != nil && !response.Header.Has("Content-Type") {
 		response.Header.Add("Content-Type", "application/json")
 	}
