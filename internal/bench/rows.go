@@ -50,7 +50,7 @@ var goals = []goal{
 	{benchmark: "replay SendError/5000", unit: "p99-us", peer: "vegeta", atMost: 1.0 / 5},
 	{benchmark: "replay SendError/10000", unit: "p50-us", peer: "vegeta", atMost: 1.0 / 10},
 	{benchmark: "replay SendError/10000", unit: "p99-us", peer: "vegeta", atMost: 1.0 / 5},
-	{benchmark: "replay Memory", unit: "rss-MB", peer: "ten-thousand", figureAtMost: 200},
+	{benchmark: "replay Memory", unit: "resident-MB", peer: "ten-thousand", figureAtMost: 200},
 	{benchmark: "mock Flat", unit: "req/s", peer: "hundred", atLeast: 0.9},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "nginx", atLeast: 0.5},
 	{benchmark: "mock Throughput", unit: "req/s", peer: "hoverfly", atLeast: 5},
