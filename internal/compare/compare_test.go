@@ -190,6 +190,7 @@ func TestRequests(t *testing.T) {
 		{"query", call("GET", "http://inv/s?a=1&b=2", ""), call("GET", "http://inv/s?b=3&a=1&c=4", ""), []string{"value request.query.b: 2 -> 3", "extra request.query.c:  -> 4"}},
 		{"repeated query", call("GET", "http://inv/s?a=1&a=2", ""), call("GET", "http://inv/s?a=1&a=3", ""), []string{"value request.query.a[1]: 2 -> 3"}},
 		{"method", call("PUT", "http://inv/s", ""), call("POST", "http://inv/s", ""), []string{"value request.method: PUT -> POST"}},
+		{"time left", call("POST", "http://ship/s.S/Track", "", "grpc-timeout: 2999978u"), call("POST", "http://ship/s.S/Track", "", "grpc-timeout: 10S"), nil},
 		{"tracing", call("GET", "http://inv/s", "", "traceparent: 00-1", "User-Agent: a"), call("GET", "http://inv/s", "", "traceparent: 00-2", "User-Agent: b"), nil},
 		{"header", call("GET", "http://inv/s", "", "X-Tenant: 1"), call("GET", "http://inv/s", ""), []string{"missing request.header.X-Tenant: 1 -> "}},
 		{"cookie", call("GET", "http://inv/s", "", "Cookie: a=1; b=2"), call("GET", "http://inv/s", "", "Cookie: b=2; a=3"), []string{"value request.cookie.a: 1 -> 3"}},

@@ -15,11 +15,12 @@ import (
 var responseHeaderIgnored = []string{"Date", "Age", "Alt-Svc"}
 
 // requestHeaderIgnored are fields of requests that tracing or the client
-// library adds. Their values say nothing about what was asked for.
+// library adds. Their values say nothing about what was asked for: Grpc-Timeout,
+// for one, is how long the client will still wait, another one each time.
 var requestHeaderIgnored = []string{
 	"Traceparent", "Tracestate", "B3", "X-B3-Traceid", "X-B3-Spanid", "X-B3-Parentspanid", "X-B3-Sampled", "X-B3-Flags",
 	"Uber-Trace-Id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context", "Sentry-Trace",
-	"User-Agent", "Accept-Encoding", "Date", "Host",
+	"User-Agent", "Accept-Encoding", "Date", "Host", "Grpc-Timeout",
 }
 
 // derivedFromBytes are fields computed from the bytes of a body. Where the bytes

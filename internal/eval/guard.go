@@ -17,8 +17,8 @@ import (
 // nothing here fails by chance.
 const (
 	mostAlarms  = 0.01 // of sessions of the same program
-	leastOfFive = 0.85 // of sessions of +5 %
-	leastOfTen  = 0.90 // of sessions of +10 %
+	leastOfFive = 0.90 // of sessions of +5 %
+	leastOfTen  = 0.99 // of sessions of +10 %
 	modelSame   = 40
 	modelSlow   = 20
 )

@@ -168,9 +168,13 @@ func (p *Plan) planStreamed() {
 	}
 }
 
-// streamedGC is how much the heap may grow between collections, in percent,
-// while windows come and go.
-const streamedGC = 50
+// While windows come and go, the heap may grow by streamedGC percent between
+// collections, and they come more often rather than let the process have more
+// than streamedLimit bytes beside its program.
+const (
+	streamedGC    = 50
+	streamedLimit = 112 << 20
+)
 
 // Drive sends a load to t and returns what it came to, as [Engine.Drive] does,
 // with times in histograms in the place of samples. Samples, if not nil, is
@@ -186,6 +190,7 @@ func (s *Streamed) Drive(ctx context.Context, t Target, p *Plan, samples *Sample
 		return nil, err
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(streamedGC))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(min(streamedLimit, debug.SetMemoryLimit(-1))))
 	from := newFeed(ctx, s, p)
 	d := s.engine.newDriver(t, p, from)
 	d.result.tally = newTally(samples)

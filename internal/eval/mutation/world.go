@@ -198,6 +198,7 @@ func (w *World) options(seed int64) (pipeline.Options, error) {
 	}
 	c.Target, c.BaseRef, c.Latency.Off, c.Seed = config.TargetProcess, "main", true, seed
 	c.Snapshot, c.OutputDir = filepath.Join(w.dir, snapshotDir), filepath.Join(w.dir, ".git", "out")
+	c.Mock.Descriptors = filepath.Join(w.shop(), c.Mock.Descriptors)
 	if err := c.Validate(); err != nil {
 		return pipeline.Options{}, err
 	}
