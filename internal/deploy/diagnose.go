@@ -65,8 +65,9 @@ var (
 	longPatience = time.Minute
 )
 
-func holds(message string, any ...string) bool {
-	return slices.ContainsFunc(any, func(part string) bool { return strings.Contains(message, part) })
+// holds reports whether a message has one of some parts.
+func holds(message string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
 }
 
 // passes reports whether the kubelet, or what makes pods, speaks of its own

@@ -40,12 +40,13 @@ func newFeed(ctx context.Context, s *Streamed, p *Plan) *feed {
 	return f
 }
 
-// receive waits for the next window.
+// receive waits for the next window; once the load is over there are no more.
 func (f *feed) receive() {
 	f.got = true
 	select {
 	case f.next, f.more = <-f.ready:
 	case <-f.ctx.Done():
+		f.next, f.more = nil, false
 	}
 }
 
@@ -57,7 +58,7 @@ func (f *feed) waits() bool {
 			case f.next, f.more = <-f.ready:
 				f.got = true
 			case <-f.ctx.Done():
-				f.got, f.more = true, false
+				f.got, f.next, f.more = true, nil, false
 			default:
 				return true
 			}
