@@ -58,7 +58,7 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 		recorded = &answer{}
 	}
 	defer m.answers.Put(recorded) // the journal reads its own when it is asked for
-	said := m.index.store.read(m.index.entries[o.entry].said)
+	said := m.index.store.read(o.said)
 	said.answer(recorded)
 	var took times
 	if recorded.none || o.tempo != (tempo{}) {
@@ -134,9 +134,9 @@ func (m *Mock) makeUp(w responder, rec *record, o outcome, began time.Time) erro
 		}
 		return errAborted
 	case grpc:
-		response = grpcMiss(rec.x)
+		response = grpcMiss(&rec.x)
 	default:
-		response = missResponse(rec.x)
+		response = missResponse(&rec.x)
 	}
 	err := send(w, &rec.x.Request, response)
 	rec.finish(response, failureOf(err), m.since(began), m.since(began))

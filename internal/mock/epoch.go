@@ -177,8 +177,11 @@ func (t *turn) holds(ls *laneState, i int32) bool { return i != none && ls.after
 // stateful reports whether the epochs of the lane tell the entries of a chain
 // apart.
 func (ls *laneState) stateful(c *chains, key uint64) bool {
-	first := c.first(key)
-	return ls.epochs != nil && first != none && c.next[first] != none && ls.after(first) != isWrite
+	if ls.epochs == nil {
+		return false
+	}
+	first, lone := c.find(key)
+	return first != none && !lone && ls.after(first) != isWrite
 }
 
 // epoch returns the write that began the epoch of a chain, or none.

@@ -208,8 +208,8 @@ func FuzzHead(f *testing.F) {
 			return
 		}
 		s = s[:i+4]
-		h, err := parseHead(s)
-		if err != nil {
+		var h head
+		if h.parse(s) != nil {
 			return
 		}
 		theirs, err := readRequest(s)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -96,25 +97,26 @@ func skipEmptyLines(in *bufio.Reader) error {
 	return bad("too many empty lines")
 }
 
-// parseHead reads a head, strictly: whatever two readers could understand in
-// two ways is refused.
-func parseHead(s string) (*head, error) {
+// parse reads a head into h, whose fields it keeps in the memory of those that
+// were there. It is strict: whatever two readers could understand in two ways is
+// refused.
+func (h *head) parse(s string) error {
 	line, rest, _ := strings.Cut(s, "\r\n")
-	h := &head{}
+	*h = head{fields: h.fields[:0]}
 	if err := h.requestLine(line); err != nil {
-		return nil, err
+		return err
 	}
 	rest = strings.TrimSuffix(rest, "\r\n")
-	h.fields = make(traffic.Header, 0, strings.Count(rest, "\r\n"))
+	h.fields = slices.Grow(h.fields, strings.Count(rest, "\r\n"))
 	for rest != "" {
 		line, rest, _ = strings.Cut(rest, "\r\n")
 		f, err := parseField(line)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		h.fields = append(h.fields, f)
 	}
-	return h, h.framing()
+	return h.framing()
 }
 
 func (h *head) requestLine(line string) error {

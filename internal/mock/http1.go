@@ -30,6 +30,11 @@ type http1 struct {
 	closes bool // the connection ends after this answer
 	timed  bool // a read deadline is set
 
+	// The request that is being answered. Its memory is used again for the next
+	// one, but for what the journal keeps.
+	head head
+	req  traffic.Request
+
 	chunked, bodiless bool // how the answer is framed
 }
 
@@ -79,27 +84,25 @@ func (h *http1) next() after {
 		h.timed = true
 		text, err = readHead(h.in)
 	}
-	var parsed *head
 	if err == nil {
-		parsed, err = parseHead(text)
+		err = h.head.parse(text)
 	}
 	if err != nil {
 		return h.refuse(err)
 	}
-	h.minor, h.closes = parsed.minor, parsed.close
-	if parsed.method == http.MethodConnect {
-		return h.tunnel(parsed)
+	h.minor, h.closes = h.head.minor, h.head.close
+	if h.head.method == http.MethodConnect {
+		return h.tunnel()
 	}
-	req, err := h.request(parsed)
-	if err != nil {
+	if err := h.request(); err != nil {
 		return h.refuse(err)
 	}
 	if h.timed {
 		h.stream.SetReadDeadline(time.Time{})
 		h.timed = false
 	}
-	rec, o := h.mock.decide(req, arrival{connection: h.conn.id, start: start})
-	if o.entry != none && upgrades(req) {
+	rec, o := h.mock.decide(&h.req, arrival{connection: h.conn.id, start: start})
+	if o.entry != none && upgrades(&h.req) {
 		if recorded := h.mock.index.response(o.entry); recorded != nil && recorded.Status == http.StatusSwitchingProtocols {
 			h.upgrade(rec, h.mock.index.request(o.entry), recorded, o, start)
 			return ended
@@ -107,6 +110,9 @@ func (h *http1) next() after {
 	}
 	if err := h.mock.respond(h, rec, o, start); err != nil || h.closes {
 		return ended
+	}
+	if !h.mock.drop(rec) {
+		h.head.fields = nil // they are the journal's now
 	}
 	return goesOn
 }
@@ -134,21 +140,22 @@ func (h *http1) linger() {
 
 // tunnel answers a CONNECT: what the client sends through it is served here,
 // as if this were the host it asked for. Nothing is dialled.
-func (h *http1) tunnel(parsed *head) after {
-	if parsed.length != 0 {
+func (h *http1) tunnel() after {
+	if h.head.length != 0 {
 		return h.refuse(bad("CONNECT has no body"))
 	}
 	h.stream.SetReadDeadline(time.Time{})
-	h.conn.through = strings.ToLower(parsed.target)
+	h.conn.through = strings.ToLower(h.head.target)
 	if _, err := io.WriteString(h.stream, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		return ended
 	}
 	return tunnelled
 }
 
-// request puts a request together, reading its body.
-func (h *http1) request(parsed *head) (*traffic.Request, error) {
-	req := &traffic.Request{
+// request puts the request together, reading its body.
+func (h *http1) request() error {
+	parsed, req := &h.head, &h.req
+	*req = traffic.Request{
 		Method: parsed.method, Scheme: "http", Target: parsed.target, Proto: "HTTP/1.1", Header: parsed.fields,
 		Authority: strings.ToLower(parsed.fields.Get("Host")),
 	}
@@ -161,7 +168,7 @@ func (h *http1) request(parsed *head) (*traffic.Request, error) {
 	if req.Target[0] != '/' && req.Target != "*" { // asked as a forward proxy
 		u, err := url.Parse(req.Target)
 		if err != nil || u.Host == "" {
-			return nil, bad("the target is neither a path nor a URL")
+			return bad("the target is neither a path nor a URL")
 		}
 		req.Scheme, req.Authority, req.Target = strings.ToLower(u.Scheme), strings.ToLower(u.Host), u.RequestURI()
 	}
@@ -169,19 +176,19 @@ func (h *http1) request(parsed *head) (*traffic.Request, error) {
 		req.Authority = h.conn.through
 	}
 	if parsed.length == 0 {
-		return req, nil
+		return nil
 	}
 	if parsed.length > h.mock.opts.MaxBody {
-		return nil, tooLarge(h.mock.opts.MaxBody)
+		return tooLarge(h.mock.opts.MaxBody)
 	}
 	if parsed.expects && h.in.Buffered() == 0 {
 		if _, err := io.WriteString(h.stream, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
-			return nil, fmt.Errorf("ask for the body: %w", err)
+			return fmt.Errorf("ask for the body: %w", err)
 		}
 	}
 	raw, err := h.body(parsed.length, req)
 	req.Body = traffic.NewBody(raw, req.Header)
-	return req, err
+	return err
 }
 
 func tooLarge(limit int64) error {

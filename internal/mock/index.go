@@ -19,7 +19,10 @@ type index struct {
 	canon   *canonicalizer
 	deps    *dependencies
 	entries []entry // those of a lane together, by time
-	store   store   // what the entries and inbound calls say
+	// said holds, by entry, its answer. It is not in entry, since a call that is
+	// answered reads nothing else of that.
+	said    []address
+	store   store // what the entries and inbound calls say
 	ranges  []*laneRange
 	lanes   map[traffic.Lane]*laneRange
 	inbound map[traffic.Lane]address // requests
@@ -41,7 +44,7 @@ type index struct {
 
 	spreads map[string]*spread // how long dependencies took
 
-	forms    sync.Pool // of *form, to be used again
+	calls    sync.Pool // of *call, to be used again
 	groupsMu sync.Mutex
 	groups   map[uint64]*group
 }
@@ -53,7 +56,6 @@ type entry struct {
 	class  uint64  // hash with volatile values replaced by their class; 0 when there are none
 	answer uint64  // hash of the answer, to tell whether two calls got the same one
 	call   address // its id, times and request
-	said   address // the answer
 	lane   int32   // its place in index.ranges
 }
 
@@ -71,26 +73,40 @@ func (l *laneRange) len() int { return l.to - l.from }
 // chains maps a key to entries in recorded order: a linked list in two flat
 // structures, which a million entries fill without an allocation each.
 type chains struct {
-	head table   // the first entry
+	head table   // the first entry, and whether more follow
 	next []int32 // index of the next entry with the same key, or none
 }
 
 const none = -1
 
+// more stands beside the first entry of a chain that goes on. Most do not, and
+// for those nothing but the table is read.
+const more = 1 << 32
+
 func newChains(n int) chains { return chains{newTable(n), make([]int32, n)} }
 
 // push puts entry i before all entries of the same key.
 func (c *chains) push(key uint64, i int32) {
-	c.next[i] = c.first(key)
-	c.head.set(key, uint64(i))
+	value := uint64(i)
+	if c.next[i] = c.first(key); c.next[i] != none {
+		value |= more
+	}
+	c.head.set(key, value)
 }
 
 // first returns the first entry of a key, or none.
 func (c *chains) first(key uint64) int32 {
-	if i, ok := c.head.get(key); ok {
-		return int32(i)
+	i, _ := c.find(key)
+	return i
+}
+
+// find returns the first entry of a key, or none, and whether it is the only one.
+func (c *chains) find(key uint64) (first int32, lone bool) {
+	v, ok := c.head.get(key)
+	if !ok {
+		return none, false
 	}
-	return none
+	return int32(v &^ more), v&more == 0
 }
 
 func laneKey(sig uint64, lane *laneRange) uint64 { return sig ^ lane.salt }

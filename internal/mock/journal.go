@@ -8,11 +8,14 @@ import (
 	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
-// record is a journalled call. Its exchange is complete once done.
+// record is a decided call, in one piece of memory. Its exchange is complete once
+// done.
 type record struct {
 	mu      sync.Mutex
-	x       *traffic.Exchange
+	x       traffic.Exchange
+	match   traffic.Match // that of x
 	entry   int32
+	kept    bool  // in the journal
 	replays bool  // the response is that of the entry, which is read when somebody asks
 	call    *call // kept for misses, until they are explained
 	nearest bool  // the nearest recorded calls have been looked for
@@ -40,16 +43,17 @@ func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 		ls.mu.Unlock()
 	}
 	o := m.settle(p, ls, c, others)
-	x := &traffic.Exchange{
+	r := m.record()
+	r.x = traffic.Exchange{
 		Direction: traffic.Outbound, Lane: lane, Start: a.start, Request: *c.req,
 		Origin: traffic.Origin{Source: "mock", Connection: a.connection, Certainty: by},
-		Match:  &traffic.Match{Tier: o.tier, Pass: p.number, Reason: o.reason},
+		Match:  &r.match,
 	}
-	r := &record{x: x, entry: o.entry}
-	if o.tier == traffic.TierMiss {
-		r.call = c
-	} else if c.scratch != nil {
-		defer m.index.done(c)
+	r.match = traffic.Match{Tier: o.tier, Pass: p.number, Reason: o.reason}
+	r.entry = o.entry
+	missed := o.tier == traffic.TierMiss
+	if !missed {
+		m.index.done(c)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,11 +67,36 @@ func (m *Mock) decideCall(c *call, a arrival) (*record, outcome) {
 	if by != traffic.ByNothing {
 		p.onConnection(a.connection, lane)
 	}
-	x.ID = callID(m.opts.Arm, p.number, p.live)
-	if len(p.journal) < m.opts.MaxJournal {
+	if r.kept = len(p.journal) < m.opts.MaxJournal; r.kept {
 		p.journal = append(p.journal, r)
 	}
+	if r.kept || missed { // nobody else is told the id
+		r.x.ID = callID(m.opts.Arm, p.number, p.live)
+	}
+	if r.kept && missed {
+		c.req, r.call = &r.x.Request, c
+	}
 	return r, o
+}
+
+// record returns an empty record, with the memory of one that is dropped where
+// there is one.
+func (m *Mock) record() *record {
+	if r, ok := m.records.Get().(*record); ok {
+		return r
+	}
+	return new(record)
+}
+
+// drop takes back the record of a call that was answered, unless the journal
+// keeps it, and reports whether it did. Nobody may use it any more then.
+func (m *Mock) drop(r *record) bool {
+	if r.kept {
+		return false
+	}
+	*r = record{}
+	m.records.Put(r)
+	return true
 }
 
 // callID names the n-th call of a pass.
@@ -135,7 +164,7 @@ func (m *Mock) snapshot(r *record) *traffic.Exchange {
 	m.explainMiss(r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	x, match := *r.x, *r.x.Match
+	x, match := r.x, r.match
 	x.Match = &match
 	if r.entry != none {
 		x.Recorded = m.index.id(r.entry)

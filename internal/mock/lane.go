@@ -107,9 +107,12 @@ func (ls *laneState) lend(c *chains, key uint64, to *laneState) taken {
 }
 
 func (ls *laneState) nextFree(c *chains, key uint64) int32 {
-	first := c.first(key)
+	first, lone := c.find(key)
 	if first == none || ls.used[int(first)-ls.from] == free {
-		return first // most chains are of one call, and need no cursor
+		return first
+	}
+	if lone { // as most are, and need no cursor
+		return none
 	}
 	i, known := ls.cursor[key]
 	if !known {
@@ -120,6 +123,25 @@ func (ls *laneState) nextFree(c *chains, key uint64) int32 {
 	}
 	ls.cursor[key] = i
 	return i
+}
+
+// repeats returns the entry that answers a call beyond the recorded ones of a
+// chain, and why one of them cannot. With RepeatFail the entry is of no use. The
+// caller holds mu.
+func (ls *laneState) repeats(c *chains, key uint64, policy Repeat) (entry int32, reason string) {
+	if first, lone := c.find(key); lone { // nothing has to be remembered
+		return first, "one such call was recorded and it is used"
+	}
+	s := ls.exhausted(c, key)
+	n := len(s.entries)
+	entry = s.entries[n-1]
+	if policy == RepeatCycle {
+		entry = s.entries[s.again%n]
+	}
+	if policy != RepeatFail {
+		s.again++
+	}
+	return entry, s.reason
 }
 
 // exhausted returns the state of a chain whose entries are all used: those of
@@ -135,9 +157,7 @@ func (ls *laneState) exhausted(c *chains, key uint64) *spent {
 		for i := c.first(key); i != none; i = c.next[i] {
 			s.entries = append(s.entries, i)
 		}
-		if s.reason = fmt.Sprintf("%d such calls were recorded and all are used", len(s.entries)); len(s.entries) == 1 {
-			s.reason = "one such call was recorded and it is used"
-		}
+		s.reason = fmt.Sprintf("%d such calls were recorded and all are used", len(s.entries))
 	}
 	ls.spent[key] = s
 	return s

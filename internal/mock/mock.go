@@ -31,6 +31,7 @@ type Mock struct {
 
 	connections atomic.Uint64
 	answers     sync.Pool // of *answer, to be used again
+	records     sync.Pool // of *record, likewise
 	near        nearIndex
 	evidence    evidence
 }

@@ -8,11 +8,13 @@ import (
 // keep puts all that the entries say into the store.
 func (ix *index) keep(calls []*traffic.Exchange) {
 	var b []byte
+	ix.said = make([]address, len(calls))
+	preferHugePages(ix.said)
 	for i, x := range calls {
 		b = appendCall(b[:0], x)
 		ix.entries[i].call = ix.store.add(b)
 		b = appendAnswer(b[:0], x)
-		ix.entries[i].said = ix.store.addOnce(b)
+		ix.said[i] = ix.store.addOnce(b)
 		if kind := fresh.KindOf(x); kind != fresh.Other {
 			ix.renewals[int32(i)] = renewal{kind, x.Start}
 		}
@@ -48,7 +50,7 @@ func (ix *index) request(i int32) *traffic.Request {
 // response returns the response to a recorded call, nil if there was none.
 func (ix *index) response(i int32) *traffic.Response {
 	var a answer
-	r := ix.store.read(ix.entries[i].said)
+	r := ix.store.read(ix.said[i])
 	if r.answer(&a); a.none {
 		return nil
 	}

@@ -70,7 +70,7 @@ func TestStoreKeepsCalls(t *testing.T) {
 			if diff := cmp.Diff(x.Response, ix.response(at), cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
-			r := ix.store.read(ix.entries[i].said)
+			r := ix.store.read(ix.said[i])
 			r.answer(&reused)
 			if reused.none != (x.Response == nil) || reused.failure != x.Failure {
 				t.Errorf("call %d: none %v, failure %q", i, reused.none, reused.failure)
@@ -81,7 +81,7 @@ func TestStoreKeepsCalls(t *testing.T) {
 				}
 			}
 		}
-		if ix.entries[0].said != ix.entries[len(calls)-1].said {
+		if ix.said[0] != ix.said[len(calls)-1] {
 			t.Error("equal answers are kept twice")
 		}
 	})
