@@ -41,6 +41,7 @@ type driveResult struct {
 	Start       time.Time                  `json:"start"`
 	Elapsed     time.Duration              `json:"elapsed"`
 	Unsent      int64                      `json:"unsent,omitempty"`
+	Skipped     int64                      `json:"skipped,omitempty"`
 	Connections int                        `json:"connections"`
 	Errors      map[traffic.Failure]string `json:"errors,omitempty"`
 }
@@ -140,7 +141,7 @@ func (s *replayer) drive(w http.ResponseWriter, r *http.Request) error {
 
 func sendResults(out *StreamWriter, results []*replay.Result) error {
 	for _, r := range results {
-		head, err := json.Marshal(driveResult{Start: r.Start, Elapsed: r.Elapsed, Unsent: r.Unsent, Connections: r.Connections, Errors: r.Errors})
+		head, err := json.Marshal(driveResult{Start: r.Start, Elapsed: r.Elapsed, Unsent: r.Unsent, Skipped: r.Skipped, Connections: r.Connections, Errors: r.Errors})
 		if err != nil {
 			return err
 		}
@@ -215,7 +216,7 @@ func (r *Replayer) drive(ctx context.Context, targets []Target, start time.Time)
 				return nil, fmt.Errorf("drive a load: %w", err)
 			}
 			results = append(results, &replay.Result{
-				Start: head.Start, Elapsed: head.Elapsed, Unsent: head.Unsent, Connections: head.Connections, Errors: head.Errors,
+				Start: head.Start, Elapsed: head.Elapsed, Unsent: head.Unsent, Skipped: head.Skipped, Connections: head.Connections, Errors: head.Errors,
 			})
 		case frameSamples:
 			samples, err := replay.ReadSamples(payload)

@@ -112,7 +112,7 @@ func loadOf(l *pipeline.Load) *report.Load {
 	for _, a := range l.Arms {
 		s := a.Summary
 		arm := report.LoadArm{
-			Arm: string(a.Arm), Requests: s.Requests, Unsent: a.Unsent, Rate: s.Rate,
+			Arm: string(a.Arm), Requests: s.Requests, Unsent: a.Unsent, Skipped: a.Skipped, Rate: s.Rate,
 			P50MS: ms(s.Response.Quantile(0.5)), P90MS: ms(s.Response.Quantile(0.9)), P99MS: ms(s.Response.Quantile(0.99)), MaxMS: ms(s.Response.Quantile(1)),
 			LagP99MS: ms(s.Lag.Quantile(0.99)), Answers: map[string]int64{}, Reliable: s.Reliable,
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/pipeline"
 	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/transform"
 )
 
@@ -44,10 +45,16 @@ Response times count from the planned moment of a request.
 Hosts that are neither loopback nor private are refused unless --allow-host names
 them: recorded requests change data. Nothing is compared; reprise run does that.
 
-A condition on a time is inconclusive, and does not fail, when the sender itself
-was late by more than a tenth of the median.
+A condition on a time is inconclusive, and does not fail, when the load was not
+sent as planned: the sender was late by more than a tenth of the median, left
+requests out because too many waited (--max-waiting), or had no file or local
+port for some.
 
-Exit codes: 0 no limit of --fail-if holds, 1 one does.`,
+A signal ends the load and prints what was counted until then; a second one ends
+at once.
+
+Exit codes: 0 no limit of --fail-if holds, 1 one does, 3 none does but this
+machine had no file or local port for some requests, 130 a signal came.`,
 		Example: `  reprise replay http://127.0.0.1:8080 --snapshot snapshots/shop
   reprise replay http://127.0.0.1:8080 --rate 200 --budget 30s --fail-if 'p90>200ms' --fail-if 'status.5xx>0.1%'
   reprise replay http://127.0.0.1:8080 --stages 0..500:30s,500:1m --copies 4
@@ -64,6 +71,7 @@ Exit codes: 0 no limit of --fail-if holds, 1 one does.`,
 	fl.DurationVar(&f.load.Budget, "budget", 0, "stop sending after this time")
 	fl.DurationVar(&f.load.MaxIdle, "max-idle", 0, "longest gap between recorded requests that is kept; all if 0")
 	fl.IntVar(&f.load.Connections, "connections", 0, "most connections; 64 if 0")
+	fl.IntVar(&f.load.MaxWaiting, "max-waiting", 0, "most requests that are due and wait, beyond the connections; more are left out; 10000 if 0")
 	fl.BoolVar(&f.load.Churn, "churn", false, "open a connection for each session, as its client did")
 	fl.StringArrayVar(&f.limits, "fail-if", nil, "condition that fails the load, such as 'p90>200ms', 'status.5xx>0.1%', 'failures>0' (repeat)")
 	fl.StringArrayVar(&f.allow, "allow-host", nil, "host outside of private networks that may be sent to (repeat)")
@@ -72,7 +80,7 @@ Exit codes: 0 no limit of --fail-if holds, 1 one does.`,
 	fl.BoolVar(&f.http2, "http2", false, "send over HTTP/2")
 	fl.BoolVar(&f.keepHost, "keep-host", false, "send the recorded Host instead of that of the URL")
 	fl.StringVar(&f.samples, "samples", "", "write the moments of every request to this file, as comma-separated values")
-	st := addSettings(cmd, oneOf("snapshot", "routes", "replay.timeout", "replay.middleware", "seed"))
+	st := addSettings(cmd, oneOf("snapshot", "routes", "replay.timeout", "replay.middleware", "mock.descriptors", "seed"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := st.loadWith(cmd, s, noInput, neitherChartNorCommand)
 		if err != nil {
@@ -102,16 +110,19 @@ func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url 
 		return badInput(err)
 	}
 	defer stop()
-	source, err := p.loadSource(s, f, program)
+	source, err := within(ctx, func() (*loadSource, error) { return p.loadSource(s, f, program) })
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return badInput(err)
 	}
 	if f.capacity {
 		return findCapacity(ctx, w, source.engine, target, p.Seed, replay.CapacityOptions{Limits: limits, Load: source.load})
 	}
-	plan, err := source.plan(ctx)
+	plan, err := within(ctx, func() (*replay.Plan, error) { return source.plan(ctx) })
 	if ctx.Err() != nil {
-		return err
+		return context.Cause(ctx)
 	}
 	if err != nil {
 		return badInput(err)
@@ -128,7 +139,35 @@ func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url 
 	if err := errors.Join(err, writeLoad(w, result, all, endpoints)); err != nil {
 		return err
 	}
-	return judgeLoad(w, all, limits)
+	if err := judgeLoad(w, all, limits); err != nil {
+		return err
+	}
+	if n := all.Short(); n > 0 {
+		return fmt.Errorf("%d of %d requests not sent: %s", n, all.Requests, result.Errors[traffic.FailureLimit])
+	}
+	return nil
+}
+
+// within returns what do returns, or the cause of ctx when that ends first: a
+// file may give nothing for as long as it likes. Do is then left behind, and
+// ends with the process.
+func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		value, err := do()
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
 }
 
 // send sends a load, and writes its samples to the file that is named for them.
@@ -193,7 +232,13 @@ func writeLoad(w io.Writer, r *replay.Result, all replay.Summary, endpoints []re
 	fmt.Fprintf(w, "%.1f requests a second for %s; %d not sent; %d connections; sender late by %s (p50), %s (p99)\n",
 		all.Rate, r.Elapsed.Round(time.Millisecond), r.Unsent, r.Connections,
 		all.Lag.Quantile(0.5).Round(time.Microsecond), all.Lag.Quantile(0.99).Round(time.Microsecond))
-	if !all.Reliable {
+	if r.Skipped > 0 {
+		fmt.Fprintf(w, "inconclusive: %d requests not sent: too many waiting; this is no result at the planned rate (--max-waiting and --connections allow more)\n", r.Skipped)
+	}
+	if n := all.Short(); n > 0 {
+		fmt.Fprintf(w, "inconclusive: %d requests not sent: no file or local port left here, which is no fault of the service\n", n)
+	}
+	if all.Late {
 		fmt.Fprintln(w, "inconclusive: the sender was late by more than a tenth of the median time, so that these times say little of the service")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
@@ -221,8 +266,8 @@ func judgeLoad(w io.Writer, s replay.Summary, limits []replay.Limit) error {
 		measured, bad := limit.Check(s)
 		word := "ok"
 		switch {
-		case limit.Timed() && !s.Reliable:
-			word = "INCONCLUSIVE" // the sender's own lateness is in the time
+		case !limit.Conclusive(s):
+			word = "INCONCLUSIVE" // it says more of the sender than of the service
 		case bad:
 			word, failed = "FAILED", true
 		}
@@ -253,7 +298,13 @@ func findCapacity(ctx context.Context, w io.Writer, engine *replay.Engine, targe
 			fmt.Fprintf(w, "%.0f requests a second: %s\n", probe.Rate, word)
 		}
 		word := "the highest rate that holds"
-		if !c.Bounded {
+		switch {
+		case err != nil && c.Rate == 0:
+			fmt.Fprintln(w, "capacity: unknown, the search was ended before a rate held")
+			continue
+		case err != nil:
+			word = "or more, the search was ended"
+		case !c.Bounded:
 			word = "the highest rate that was tried, and it holds"
 		}
 		fmt.Fprintf(w, "capacity: %.0f requests a second, %s\n", c.Rate, word)

@@ -22,6 +22,7 @@ type LoadArm struct {
 	Arm     Arm
 	Summary replay.Summary
 	Unsent  int64 // planned and never sent
+	Skipped int64 // planned and left out, because too many waited
 }
 
 // load sends the open load that the options ask for to base and head at once.
@@ -37,7 +38,7 @@ func (r *run) load(ctx context.Context) error {
 	r.loaded = &Load{Plan: opened.Results[0].Plan.String(), Opened: opened}
 	for i, result := range opened.Results {
 		s := result.Summary(nil)
-		r.loaded.Arms = append(r.loaded.Arms, LoadArm{Arm: targets[i], Summary: s, Unsent: result.Unsent})
+		r.loaded.Arms = append(r.loaded.Arms, LoadArm{Arm: targets[i], Summary: s, Unsent: result.Unsent, Skipped: result.Skipped})
 		r.progress.Note("%s under load: %d requests, p50 %v, p99 %v", targets[i], s.Requests, s.Response.Quantile(0.5), s.Response.Quantile(0.99))
 	}
 	return nil

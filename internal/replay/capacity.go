@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // CapacityOptions says what an arm must hold at a rate, and how to search for
@@ -74,7 +76,7 @@ type Probe struct {
 	Rate  float64
 	Holds bool
 	// Why names what failed, with the measured value; Late says that it was the
-	// sender, so that nothing is known of the arm.
+	// sender, late or short of files or ports, so that nothing is known of the arm.
 	Why     string
 	Late    bool
 	Summary Summary
@@ -129,6 +131,10 @@ func (e *Engine) probe(ctx context.Context, t Target, rate float64, opts Capacit
 		return Probe{}, err
 	}
 	p := Probe{Rate: rate, Holds: true, Summary: r.Summary(nil)}
+	if n := p.Summary.Short(); n > 0 {
+		p.Holds, p.Late, p.Why = false, true, fmt.Sprintf("%d requests not sent: %s", n, r.Errors[traffic.FailureLimit])
+		return p, nil
+	}
 	var failed int64
 	for _, n := range p.Summary.Failures {
 		failed += n
@@ -140,6 +146,8 @@ func (e *Engine) probe(ctx context.Context, t Target, rate float64, opts Capacit
 	}
 	switch {
 	case !p.Holds:
+	case r.Skipped > 0:
+		p.Holds, p.Why = false, fmt.Sprintf("%d requests not sent: too many waiting", r.Skipped)
 	case failed*100 > p.Summary.Requests:
 		p.Holds, p.Why = false, fmt.Sprintf("%d of %d requests failed", failed, p.Summary.Requests)
 	case p.Summary.Lag.Quantile(0.99) > opts.patience(p.Summary):

@@ -28,6 +28,7 @@ type driver struct {
 	ahead     *job  // the next shot, perhaps ready to be sent
 	starved   bool  // the next shot is still being read
 	blocked   int   // jobs that are due but wait for an answer
+	open      int   // jobs that were due and have not ended
 	instances map[instanceKey]*instance
 	spare     []*job
 	result    *Result
@@ -209,7 +210,8 @@ func (d *driver) begin() {
 }
 
 // take hands out the shot that peek announced, or nil when it has to wait for
-// an answer first; done hands it out then. A load without moments of its own
+// an answer first, in which case finish hands it out, or when it is left out
+// because too many wait. A load without moments of its own
 // plans it for now.
 func (d *driver) take(now time.Duration) *job {
 	j := d.ahead
@@ -219,6 +221,11 @@ func (d *driver) take(now time.Duration) *job {
 		j.planned = now
 	}
 	j.due = j.planned
+	if !d.load.Max && d.open >= d.load.Connections+d.load.MaxWaiting {
+		d.skip(j, now)
+		return nil
+	}
+	d.open++
 	if j.instance.waits[j.exchange] > 0 {
 		j.instance.blocked[j.exchange] = j
 		d.blocked++
@@ -228,6 +235,14 @@ func (d *driver) take(now time.Duration) *job {
 		d.prepare(j)
 	}
 	return j
+}
+
+// skip leaves a request out. Those that wait for it come later in the plan, so
+// there is none to release yet; they no longer wait for those before it in
+// their session either.
+func (d *driver) skip(j *job, now time.Duration) {
+	d.result.Skipped++
+	d.settle(j, now, nil)
 }
 
 // over reports that a load that is limited by time has none left.
@@ -344,13 +359,21 @@ func (d *driver) finish(ctx context.Context, j *job, o sampleTimes, ans *answer,
 	if j.keep {
 		d.observe(ctx, j, o, ans, err)
 	}
+	d.open--
+	return d.settle(j, o.last, released)
+}
+
+// settle ends a job, whatever became of it, and appends to released the jobs
+// that waited for it and are due.
+func (d *driver) settle(j *job, at time.Duration, released []*job) []*job {
+	in := j.instance
 	for _, next := range in.stretch.graph.after[j.exchange] {
-		released = d.release(in, next, o.last, released)
+		released = d.release(in, next, at, released)
 	}
 	if in.done != nil {
 		in.done[j.exchange] = true
 		for _, next := range in.later[j.exchange] {
-			released = d.release(next.in, next.exchange, o.last, released)
+			released = d.release(next.in, next.exchange, at, released)
 		}
 		delete(in.later, j.exchange)
 	}

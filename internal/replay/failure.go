@@ -69,9 +69,9 @@ func outOfFiles(err error) bool {
 func remedy(err error) string {
 	switch {
 	case outOfFiles(err):
-		return " (raise the limit of open files with ulimit -n, or use fewer connections)"
+		return " (no file can be opened any more: raise the limit with ulimit -n, or use fewer connections)"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return " (no local port is free: use fewer connections, keep them open, or widen net.ipv4.ip_local_port_range)"
+		return " (no local port is free: keep connections open, use fewer, widen net.ipv4.ip_local_port_range, or send from more addresses)"
 	}
 	return ""
 }

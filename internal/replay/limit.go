@@ -39,10 +39,11 @@ var limitPattern = regexp.MustCompile(`^([a-z0-9.]+)\s*([<>])\s*([0-9.]+)\s*(%|[
 //	service.p90 …                   of the service time, from the moment of sending
 //	lag.p99 …                       of the sender's own lateness
 //	status.404 status.5xx           answers with that status, or in that class
-//	failures failures.timeout …     requests without an answer, all or of one kind
+//	failures failures.timeout …     requests without an answer, of all kinds or of one
 //	rate                            requests sent a second
 //
-// Times take a unit (200ms); counts are plain numbers or a share in percent.
+// What this side had no file or port for (failures.limit) is in failures only
+// where it is named. Times take a unit (200ms); counts are plain numbers or a share in percent.
 func ParseLimit(text string) (Limit, error) {
 	l := Limit{text: strings.TrimSpace(text)}
 	parts := limitPattern.FindStringSubmatch(l.text)
@@ -116,11 +117,18 @@ func quantileOf(statistic string) (float64, bool) {
 	return q / 100, ok && err == nil && q > 0 && q <= 100
 }
 
-// Timed reports whether the condition is on a time of the service, which a late
-// sender spoils.
-func (l Limit) Timed() bool {
+// Conclusive reports whether the condition can be judged by s. Times of the
+// service cannot when the load was not sent as planned; nor can its rate, and
+// what there must be enough of, when some requests were not sent.
+func (l Limit) Conclusive(s Summary) bool {
 	clock, _ := splitMetric(l.metric)
-	return l.kind == inTime && clock != "lag"
+	switch {
+	case l.kind == inTime && clock != "lag":
+		return s.Reliable
+	case l.kind == inRate, l.kind != inTime && !l.above:
+		return s.Skipped == 0 && s.Short() == 0
+	}
+	return true
 }
 
 // String returns the condition as it was written.
@@ -172,7 +180,7 @@ func (l Limit) count(s Summary) int64 {
 	var n int64
 	if failure, ok := strings.CutPrefix(l.metric, "failures"); ok {
 		for kind, count := range s.Failures {
-			if failure == "" || failure == "."+string(kind) {
+			if failure == "" && kind != traffic.FailureLimit || failure == "."+string(kind) {
 				n += count
 			}
 		}

@@ -20,7 +20,7 @@ func TestLimit(t *testing.T) {
 	s := replay.Summary{
 		Requests: 1000, Rate: 123.45,
 		Status:   map[int]int64{200: 900, 404: 50, 500: 3, 503: 2},
-		Failures: map[traffic.Failure]int64{traffic.FailureTimeout: 40, traffic.FailureReset: 5},
+		Failures: map[traffic.Failure]int64{traffic.FailureTimeout: 40, traffic.FailureReset: 5, traffic.FailureLimit: 7},
 		Response: ms(10, 20, 30, 40, 50, 60, 70, 80, 90, 100), Service: ms(1, 2, 3, 4), Lag: ms(0, 5),
 	}
 	tests := []struct {
@@ -44,6 +44,7 @@ func TestLimit(t *testing.T) {
 		{"failures>44", "45 of 1000", true},
 		{"failures.reset>4", "5 of 1000", true},
 		{"failures.refused>0", "0 of 1000", false},
+		{"failures.limit>6", "7 of 1000", true},
 		{"rate<200", "123.5 a second", true},
 	}
 	for _, tt := range tests {
@@ -59,6 +60,38 @@ func TestLimit(t *testing.T) {
 	for _, bad := range []string{"", "p90", "p90=1ms", "p90>5", "p0>1ms", "p101>1ms", "status.6xx>1", "status>1", "failures.odd>1", "rate>5%", "p90>1%", "x>1", "status.5xx>1ms"} {
 		if l, err := replay.ParseLimit(bad); err == nil {
 			t.Errorf("%q: read as %v", bad, l)
+		}
+	}
+}
+
+// TestConclusive: what this side did not send as planned is no fault of the
+// service.
+func TestConclusive(t *testing.T) {
+	asPlanned := replay.Summary{Reliable: true}
+	late := replay.Summary{Late: true}
+	leftOut := replay.Summary{Skipped: 1}
+	short := replay.Summary{Failures: map[traffic.Failure]int64{traffic.FailureLimit: 1}}
+	tests := []struct {
+		give                            string
+		asPlanned, late, leftOut, short bool
+	}{
+		{"p90>1ms", true, false, false, false},
+		{"service.max>1ms", true, false, false, false},
+		{"lag.p99>1ms", true, true, true, true},
+		{"rate<10", true, true, false, false},
+		{"status.2xx<10", true, true, false, false},
+		{"status.5xx>0", true, true, true, true},
+		{"failures>0", true, true, true, true},
+		{"failures.limit>0", true, true, true, true},
+	}
+	for _, tt := range tests {
+		l, err := replay.ParseLimit(tt.give)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := [...]bool{l.Conclusive(asPlanned), l.Conclusive(late), l.Conclusive(leftOut), l.Conclusive(short)}
+		if want := [...]bool{tt.asPlanned, tt.late, tt.leftOut, tt.short}; got != want {
+			t.Errorf("%s: %v, want %v", tt.give, got, want)
 		}
 	}
 }

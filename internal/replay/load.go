@@ -35,6 +35,12 @@ type Load struct {
 	Budget time.Duration
 	// Connections is how many may be open. Default 64.
 	Connections int
+	// MaxWaiting is how many requests may be due and wait, for a connection or for
+	// another's answer, while Connections are under way. A request that becomes
+	// due when so many wait is left out and counted in Result.Skipped, so that a
+	// service that hangs does not fill the memory of the sender. A closed loop
+	// never has any. Default 10,000.
+	MaxWaiting int
 	// Churn opens a connection for each session of each copy and closes it after
 	// the last request of the session, as its client did. Without it, sessions
 	// share connections.
@@ -122,6 +128,8 @@ func (l Load) Validate() error {
 		return fmt.Errorf("load with gaps of at most %v and a budget of %v: times must be positive", l.MaxIdle, l.Budget)
 	case l.Loops < 0:
 		return fmt.Errorf("load loops %d: must be 1 or more", l.Loops)
+	case l.MaxWaiting < 0:
+		return fmt.Errorf("load with at most %d requests waiting: must be 1 or more", l.MaxWaiting)
 	case l.Connections < 0 || l.Connections > 1<<16:
 		return fmt.Errorf("load connections %d: must be 1 to %d", l.Connections, 1<<16)
 	}
@@ -142,6 +150,9 @@ func (l Load) withDefaults() Load {
 	}
 	if l.Connections == 0 {
 		l.Connections = 64
+	}
+	if l.MaxWaiting == 0 {
+		l.MaxWaiting = 10_000
 	}
 	if l.Pass == 0 {
 		l.Pass = 1

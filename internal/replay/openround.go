@@ -40,6 +40,9 @@ func (e *Engine) DriveAll(ctx context.Context, targets []Target, rewriters []fun
 	if p.n != len(e.inbound) {
 		return nil, errors.New("replay: the plan was made for another recording")
 	}
+	if err := enoughFiles(p.load.Connections * len(targets)); err != nil {
+		return nil, err
+	}
 	meet := meeting(ctx, len(targets), p.start)
 	results, errs := make([]*Result, len(targets)), make([]error, len(targets))
 	var all sync.WaitGroup

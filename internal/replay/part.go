@@ -35,7 +35,8 @@ type Slot struct {
 
 // Parts divides a plan among n workers. owner tells the worker of each recorded
 // exchange, in the order of the recording; what depends on each other must have
-// one owner, as [Share] sees to. Connections are divided too.
+// one owner, as [Share] sees to. Connections are divided too, and how many
+// requests may wait.
 func (p *Plan) Parts(owner []int, n int) ([]Part, error) {
 	if len(owner) != p.n || p.part != nil {
 		return nil, errors.New("replay: the owners are those of another recording")
@@ -50,7 +51,7 @@ func (p *Plan) Parts(owner []int, n int) ([]Part, error) {
 		count[k]++
 	}
 	load := p.load
-	load.Connections = max(load.Connections/n, 1)
+	load.Connections, load.MaxWaiting = max(load.Connections/n, 1), max(load.MaxWaiting/n, 1)
 	if !load.recordedTiming() {
 		load.Speed = 0 // only the default
 	}
@@ -140,6 +141,7 @@ func (e *Engine) Join(p *Plan, arm string, owner []int, parts []*Result) (*Resul
 		}
 		all.Elapsed = max(all.Elapsed, part.Elapsed)
 		all.Unsent += part.Unsent
+		all.Skipped += part.Skipped
 		all.Connections += part.Connections
 		for kind, text := range part.Errors {
 			all.explain(kind, text)

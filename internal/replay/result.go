@@ -60,6 +60,9 @@ type Result struct {
 	// Unsent counts planned requests that were never sent, because the load
 	// was ended or an answer that they needed never came.
 	Unsent int64
+	// Skipped counts planned requests that were left out because too many others
+	// waited: see Load.MaxWaiting.
+	Skipped int64
 	// Connections counts those that were opened.
 	Connections int
 	// Errors holds the first error of each kind of failure.
@@ -107,11 +110,21 @@ type Summary struct {
 	// Response, Service and Lag hold the times of answered requests (Lag: of
 	// all sent ones).
 	Response, Service, Lag Distribution
-	// Reliable is false when the sender was so late that the figures say more
-	// of it than of the service: the p99 of Lag exceeds a tenth of the median
-	// response time.
+	// Skipped are the requests of the whole load that were left out.
+	Skipped int64
+	// Late is true when the sender was so late that the figures say more of it
+	// than of the service: the p99 of Lag exceeds a tenth of the median response
+	// time.
+	Late bool
+	// Reliable is false when the load was not sent as planned, so that its times
+	// are no result: the sender was Late, left requests out, or had no file or
+	// port for some.
 	Reliable bool
 }
+
+// Short is how many requests could not be sent because this side had no file or
+// local port left for a connection. They say nothing of the service.
+func (s Summary) Short() int64 { return s.Failures[traffic.FailureLimit] }
 
 // Distribution is a set of durations.
 type Distribution interface {
@@ -175,17 +188,19 @@ func (r *Result) Summary(pick func(Sample) bool) Summary {
 		slices.Sort(t)
 	}
 	s.Response, s.Service, s.Lag = response, service, lag
-	s.finish(r.Plan, last-first)
+	s.finish(r.Plan, r.Skipped, last-first)
 	return s
 }
 
 // finish works out what follows from the counts and times; span is from the
 // first to the last moment of sending.
-func (s *Summary) finish(p *Plan, span time.Duration) {
+func (s *Summary) finish(p *Plan, skipped int64, span time.Duration) {
 	if span > 0 {
 		s.Rate = float64(s.Requests-1) / span.Seconds()
 	}
-	s.Reliable = p.load.Max || s.Lag.Quantile(0.99) <= s.Response.Quantile(0.5)/10
+	s.Skipped = skipped
+	s.Late = !p.load.Max && s.Lag.Quantile(0.99) > s.Response.Quantile(0.5)/10
+	s.Reliable = !s.Late && s.Skipped == 0 && s.Short() == 0
 }
 
 // EndpointSummary is what came back from one endpoint.
@@ -198,7 +213,7 @@ type EndpointSummary struct {
 // sorted by name. Unlike Summary it serves streamed loads too.
 func (r *Result) Overview() (all Summary, endpoints []EndpointSummary) {
 	if r.tally != nil {
-		return r.tally.overview(r.Plan)
+		return r.tally.overview(r.Plan, r.Skipped)
 	}
 	names := make([]string, len(r.engine.inbound)) // by exchange, so that each is named once
 	seen := make(map[string]bool)

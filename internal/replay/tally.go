@@ -57,7 +57,7 @@ func (t *tally) add(s Sample, endpoint int32) {
 	}
 }
 
-func (t *tally) overview(p *Plan) (all Summary, endpoints []EndpointSummary) {
+func (t *tally) overview(p *Plan, skipped int64) (all Summary, endpoints []EndpointSummary) {
 	for i, f := range t.endpoints {
 		if f == nil {
 			continue
@@ -66,10 +66,10 @@ func (t *tally) overview(p *Plan) (all Summary, endpoints []EndpointSummary) {
 		if i < len(t.names) {
 			name = t.names[i]
 		}
-		endpoints = append(endpoints, EndpointSummary{name, f.summary(p)})
+		endpoints = append(endpoints, EndpointSummary{name, f.summary(p, skipped)})
 	}
 	slices.SortFunc(endpoints, func(a, b EndpointSummary) int { return cmp.Compare(a.Endpoint, b.Endpoint) })
-	return t.all.summary(p), endpoints
+	return t.all.summary(p, skipped), endpoints
 }
 
 func (f *figures) add(s Sample) {
@@ -91,10 +91,10 @@ func (f *figures) add(s Sample) {
 	f.service.Record(s.Service())
 }
 
-func (f *figures) summary(p *Plan) Summary {
+func (f *figures) summary(p *Plan, skipped int64) Summary {
 	s := f.Summary
 	s.Response, s.Service, s.Lag = f.response, f.service, f.lag
-	s.finish(p, f.last-f.first)
+	s.finish(p, skipped, f.last-f.first)
 	return s
 }
 

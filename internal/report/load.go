@@ -29,7 +29,8 @@ type LoadArm struct {
 	Arm      string  `json:"arm"`
 	Requests int64   `json:"requests"`
 	Unsent   int64   `json:"unsent,omitempty"`
-	Rate     float64 `json:"rate"` // requests sent a second
+	Skipped  int64   `json:"skipped,omitempty"` // left out, because too many others waited
+	Rate     float64 `json:"rate"`              // requests sent a second
 	P50MS    float64 `json:"p50_ms"`
 	P90MS    float64 `json:"p90_ms"`
 	P99MS    float64 `json:"p99_ms"`
@@ -37,8 +38,9 @@ type LoadArm struct {
 	LagP99MS float64 `json:"lag_p99_ms"`
 	// Answers counts by status, and by kind of failure what had none.
 	Answers map[string]int64 `json:"answers"`
-	// Reliable is false when the sender was so late that the times say more of it
-	// than of the service.
+	// Reliable is false when the load was not sent as planned, so that its times
+	// are no result: the sender was late, left requests out, or had no file or port
+	// for some.
 	Reliable bool `json:"reliable"`
 }
 
@@ -50,6 +52,9 @@ func (a LoadArm) Came() string {
 	}
 	if a.Unsent > 0 {
 		parts = append(parts, thousands(int(a.Unsent))+" not sent")
+	}
+	if a.Skipped > 0 {
+		parts = append(parts, thousands(int(a.Skipped))+" not sent: too many waiting")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -73,7 +78,13 @@ func (l *Load) How() string {
 	}
 	text += "."
 	for _, a := range l.Arms {
-		if !a.Reliable {
+		switch {
+		case a.Reliable:
+		case a.Skipped > 0:
+			text += " Requests to " + a.Arm + " were left out because too many waited: this is no result at the planned rate."
+		case a.Answers["limit"] > 0:
+			text += " The sender had no file or local port left for requests to " + a.Arm + ": this is no result at the planned rate."
+		default:
 			text += " The sender was late by " + millis(a.LagP99MS) + " (p99) on " + a.Arm + ", too much for its times to say much of the service."
 		}
 	}
