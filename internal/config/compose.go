@@ -260,6 +260,13 @@ func (c *Config) transformOptions(at Place, router *traffic.Router) (transform.O
 		}
 		opts.Sign = append(opts.Sign, rule)
 	}
+	descriptors, err := c.descriptors()
+	if err != nil {
+		return opts, err
+	}
+	if opts.Types, err = protobuf.ReadTypes(descriptors); err != nil {
+		return opts, c.Mistake("mock.descriptors", "%v", err)
+	}
 	if err := opts.Validate(); err != nil {
 		return opts, c.Mistake("replay", "%v", err)
 	}

@@ -7,17 +7,21 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/html"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // answerSpots visits the values of an answer that a client could send back.
-func answerSpots(x *traffic.Exchange, visit func(spot)) {
+// Types, which may be nil, are those of protobuf messages.
+func answerSpots(types *protobuf.Types, x *traffic.Exchange, visit func(spot)) {
 	if x.Response == nil {
 		return
 	}
 	w := answerWalk{collection: collectionOf(&x.Request), visit: visit}
+	_, w.output = types.Method(x.Request.Path())
 	w.headers(x.Response.Header)
 	body := x.Response.Body
 	if len(body.Raw) == 0 || len(body.Raw) > maxBody {
@@ -36,6 +40,7 @@ func answerSpots(x *traffic.Exchange, visit func(spot)) {
 
 type answerWalk struct {
 	collection string
+	output     protoreflect.MessageDescriptor // of protobuf messages; may be nil
 	visit      func(spot)
 }
 
@@ -129,6 +134,14 @@ func (w *answerWalk) body(plain []byte, mediaType string) {
 
 // plain visits the values of a decoded body, or of one message in it.
 func (w *answerWalk) plain(plain []byte, mediaType string, base traffic.Path) {
+	if kind := protoBodyOf(mediaType); kind != noProto {
+		walk := protoWalk{value: func(s spot) (string, bool) {
+			w.give(s)
+			return "", false
+		}}
+		walk.body(plain, kind, w.output, spot{path: base})
+		return
+	}
 	switch {
 	case mediaType == "text/html" || mediaType == "application/xhtml+xml":
 		w.html(plain, base)

@@ -211,38 +211,50 @@ func liveAt(message []byte, s saying) (value string, ok bool) {
 // of the same conversation, for people: they are bound while it goes on.
 func (l *learner) conversations() {
 	for _, x := range l.requests {
-		if x.Direction == traffic.Outbound || !becameWebSocket(x) {
+		if x.Direction == traffic.Outbound {
 			continue
 		}
-		server := heard(x.Response.Body.Raw)
-		turns := messages.Turns(countOf(x.Request.Body.Raw), len(server), x.Request.Body.Times, x.Response.Body.Times, 0)
-		opts := l.opts.compile()
-		sayings := sayingsOf(x, &opts)
-		w := requestWalk{collection: collectionOf(&x.Request)}
-		spoken(x.Request.Body.Raw, func(n int, f messages.Frame) {
-			if !f.Text() {
-				return
+		l.echoes(x, func(identity string, said saying, to traffic.Path) {
+			if first := l.given[identity]; len(first) == 0 || first[0].id == x.ID {
+				l.bindings.learned = append(l.bindings.learned, Learned{Source: x.ID, From: said.at.path, Use: x.ID, To: to})
 			}
-			before := len(server)
-			if n < len(turns) {
-				before = turns[n].After
-			}
-			w.sub = func(s spot) (string, bool) {
-				note := func(identity string) {
-					said := sayings[identity]
-					if len(said) > 0 && said[0].n < before && len(l.given[identity]) == 0 && !l.opts.forbids(s.path) {
-						l.bindings.learned = append(l.bindings.learned, Learned{Source: x.ID, From: said[0].at.path, Use: x.ID, To: s.path})
-					}
-				}
-				if identity, ok := s.identity(); ok {
-					note(identity)
-				}
-				words(s.value, note)
-				return "", false
-			}
-			w.message(n, f.Payload)
 		})
 	}
+}
+
+// echoes visits the values that the client of a WebSocket had from messages of
+// the same conversation. Other exchanges have none.
+func (l *learner) echoes(x *traffic.Exchange, visit func(identity string, said saying, to traffic.Path)) {
+	if !becameWebSocket(x) {
+		return
+	}
+	server := heard(x.Response.Body.Raw)
+	turns := messages.Turns(countOf(x.Request.Body.Raw), len(server), x.Request.Body.Times, x.Response.Body.Times, 0)
+	sayings := sayingsOf(x, &compiled{forbid: l.opts.Forbid})
+	w := requestWalk{collection: collectionOf(&x.Request)}
+	spoken(x.Request.Body.Raw, func(n int, f messages.Frame) {
+		if !f.Text() {
+			return
+		}
+		before := len(server)
+		if n < len(turns) {
+			before = turns[n].After
+		}
+		w.sub = func(s spot) (string, bool) {
+			note := func(identity string) {
+				said := sayings[identity]
+				if len(said) > 0 && said[0].n < before && !l.opts.forbids(s.path) {
+					visit(identity, said[0], s.path)
+				}
+			}
+			if identity, ok := s.identity(); ok {
+				note(identity)
+			}
+			words(s.value, note)
+			return "", false
+		}
+		w.message(n, f.Payload)
+	})
 }
 
 func countOf(raw []byte) int {

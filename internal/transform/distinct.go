@@ -15,6 +15,7 @@ type spot struct {
 	segment    bool   // the value is a path segment
 	value      string
 	number     bool
+	whole      bool // the value is one or none: what lies within it is not looked at
 }
 
 // distinctive reports whether a value can hardly occur twice by chance.

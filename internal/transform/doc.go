@@ -10,10 +10,11 @@
 //
 //   - it was first seen in a recorded answer: in a JSON leaf, a header, a
 //     cookie, a part of Location, a hidden form field, a server-sent event, a
-//     claim of a token;
+//     claim of a token, a field of a protobuf message;
 //   - it occurs in a later request: in a path segment, a query value, a header,
 //     a cookie, a credential, a JSON leaf, a form value, a part of a multipart
-//     body, a claim of a token, or as a whole word within one of these;
+//     body, a claim of a token, a field of a protobuf message, or as a whole
+//     word within one of these;
 //   - no request before that answer held it, because then it is the client's
 //     own, or data that was there before;
 //   - it is distinctive: eight characters or more with letters and digits, nine

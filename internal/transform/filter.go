@@ -199,7 +199,7 @@ func holds(x *traffic.Exchange, at traffic.Pattern, value *regexp.Regexp) bool {
 	check := func(s spot) {
 		found = found || at.Matches(s.path) && value.MatchString(s.value)
 	}
-	rewriteRequest(&x.Request, func(s spot) (string, bool) { check(s); return "", false })
-	answerSpots(x, check)
+	rewriteRequest(nil, &x.Request, func(s spot) (string, bool) { check(s); return "", false })
+	answerSpots(nil, x, check)
 	return found
 }

@@ -149,6 +149,9 @@ func (l *learner) identities(x *traffic.Exchange, s spot, visit func(string)) {
 	if identity, ok := s.identity(); ok {
 		visit(identity)
 	}
+	if s.whole {
+		return
+	}
 	words(s.value, func(word string) {
 		if distinctive(spot{key: s.key, value: word}) {
 			visit(word)
@@ -170,7 +173,7 @@ func (l *learner) collectUsed() {
 // that answer an outbound one: the service gave them to its client before, and
 // wants to see them again.
 func (l *learner) sent(x *traffic.Exchange, visit func(spot)) {
-	rewriteRequest(&x.Request, func(s spot) (string, bool) {
+	rewriteRequest(l.opts.Types, &x.Request, func(s spot) (string, bool) {
 		visit(s)
 		return "", false
 	})
@@ -183,7 +186,7 @@ func (l *learner) findNonces(x *traffic.Exchange) {
 	if fresh.KindOf(x) != fresh.Tokens {
 		return
 	}
-	answerSpots(x, func(s spot) {
+	answerSpots(l.opts.Types, x, func(s spot) {
 		if s.key == "nonce" {
 			l.nonces[x.ID] = append(l.nonces[x.ID], s)
 		}
@@ -208,7 +211,7 @@ func (l *learner) answersUntil(t time.Time) {
 			l.given[identity] = append(givers, giver{x.ID, s.path, l.order[x.ID]})
 			l.paths[x.ID] = append(l.paths[x.ID], source{s.path, identity})
 		}
-		answerSpots(x, func(s spot) {
+		answerSpots(l.opts.Types, x, func(s spot) {
 			for i, rule := range l.opts.Bind {
 				if rule.given(l.opts.Router, x, s.path) {
 					give(s, pinned(i, s.value))
@@ -231,13 +234,15 @@ func (l *learner) request(x *traffic.Exchange) {
 	position, known := l.order[lane]
 	bound := make(map[string]bool)
 	endpoint := l.opts.Router.Endpoint(&x.Request)
+	echoed := make(map[string]bool) // the server said it first, though its answer as a whole ends later
+	l.echoes(x, func(identity string, _ saying, _ traffic.Path) { echoed[identity] = true })
 	l.sent(x, func(s spot) {
 		given := false // by an answer
 		l.identities(x, s, func(identity string) {
 			givers := l.given[identity]
 			given = given || len(givers) > 0
 			if len(givers) == 0 {
-				if x.Direction != traffic.Outbound {
+				if x.Direction != traffic.Outbound && !echoed[identity] {
 					l.own[identity] = true
 				}
 				return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // Options says how recorded requests are made to fit. The zero value learns
@@ -40,6 +41,9 @@ type Options struct {
 	// Sample is the share of sessions that is kept, above 0 and below 1; 0 keeps
 	// all. Which ones depends on nothing but their recording.
 	Sample float64 `yaml:"sample" json:"sample,omitempty"`
+	// Types are those of protobuf messages, by which their fields have names and
+	// their numbers can be bound; nil knows none.
+	Types *protobuf.Types `yaml:"-" json:"types,omitempty"`
 	// Router names endpoints in filters; nil has no templates of its own.
 	Router *traffic.Router `yaml:"-" json:"-"`
 	// Now is the clock; nil is the system's.
@@ -208,6 +212,7 @@ type compiled struct {
 	router *traffic.Router
 	now    func() time.Time
 	tokens *tokenCache
+	types  *protobuf.Types
 }
 
 type headerRule struct {
@@ -222,7 +227,7 @@ type signRule struct {
 }
 
 func (o Options) compile() compiled {
-	c := compiled{now: o.Now, shift: o.Shift, forbid: o.Forbid, bind: o.Bind, router: o.Router, tokens: newTokenCache()}
+	c := compiled{now: o.Now, shift: o.Shift, forbid: o.Forbid, bind: o.Bind, router: o.Router, tokens: newTokenCache(), types: o.Types}
 	if c.now == nil {
 		c.now = time.Now
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // Preflight says, before anything is sent, what becomes of the signed tokens in
@@ -36,7 +37,7 @@ func Check(recorded []*traffic.Exchange, b *Bindings, opts Options) Preflight {
 		if x.Direction == traffic.Outbound {
 			continue
 		}
-		eachToken(&x.Request, func(at traffic.Path, token string) {
+		eachToken(opts.Types, &x.Request, func(at traffic.Path, token string) {
 			t, ok := fresh.ParseToken(token)
 			if !ok || seen[token] {
 				return
@@ -80,8 +81,8 @@ func (p Preflight) String() string {
 }
 
 // eachToken visits the values of a request that are tokens.
-func eachToken(req *traffic.Request, visit func(at traffic.Path, token string)) {
-	rewriteRequest(req, func(s spot) (string, bool) {
+func eachToken(types *protobuf.Types, req *traffic.Request, visit func(at traffic.Path, token string)) {
+	rewriteRequest(types, req, func(s spot) (string, bool) {
 		if strings.Count(s.value, ".") == 2 {
 			visit(s.path, s.value)
 		}

@@ -6,8 +6,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
 // maxBody is the size up to which the inside of a body is looked at.
@@ -19,16 +22,18 @@ type substitute func(spot) (string, bool)
 
 // rewriteRequest offers every value of a request to sub and returns the request
 // with what sub gave. Everything else keeps its bytes. It returns req itself
-// when nothing changed, and never changes what req holds.
-func rewriteRequest(req *traffic.Request, sub substitute) *traffic.Request {
-	return rewriteSigned(req, sub, nil)
+// when nothing changed, and never changes what req holds. Types, which may be
+// nil, are those of protobuf messages.
+func rewriteRequest(types *protobuf.Types, req *traffic.Request, sub substitute) *traffic.Request {
+	return rewriteSigned(types, req, sub, nil)
 }
 
 // rewriteSigned does the same, and offers every token that sub left alone to
 // sign: with the claims that sub changed, or as it is. What sign does not take
 // stays as recorded, because claims without their signature help nobody.
-func rewriteSigned(req *traffic.Request, sub, sign substitute) *traffic.Request {
+func rewriteSigned(types *protobuf.Types, req *traffic.Request, sub, sign substitute) *traffic.Request {
 	w := requestWalk{collection: collectionOf(req), sub: sub, sign: sign}
+	w.input, _ = types.Method(req.Path())
 	out := *req
 	out.Target = w.target(req.Target)
 	out.Header = w.headers(req.Header)
@@ -44,6 +49,7 @@ type requestWalk struct {
 	sub        substitute
 	sign       substitute // nil: tokens stay
 	changed    bool
+	input      protoreflect.MessageDescriptor // of protobuf messages; may be nil
 }
 
 func (w *requestWalk) offer(s spot) (string, bool) {
@@ -263,6 +269,9 @@ func (w *requestWalk) body(req *traffic.Request) traffic.Body {
 // it is as a whole.
 func (w *requestWalk) plainBody(plain []byte, contentType string, whole spot) []byte {
 	mediaType := traffic.MediaType(traffic.Header{{Name: "Content-Type", Value: contentType}})
+	if kind := protoBodyOf(mediaType); kind != noProto {
+		return protoWalk{value: w.offer}.body(plain, kind, w.input, whole)
+	}
 	switch {
 	case mediaType == "application/x-www-form-urlencoded":
 		return []byte(w.pairs(string(plain), whole.path))

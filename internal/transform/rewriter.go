@@ -55,6 +55,7 @@ func (r *Rewriter) With(b *Bindings) *Rewriter {
 		delete(r.jars, n)
 	}
 	clear(r.moved)
+	clear(r.said)
 	return &Rewriter{bindings: b, opts: r.opts, memory: r.memory}
 }
 
@@ -71,7 +72,7 @@ func (r *Rewriter) Request(recorded *traffic.Exchange) *traffic.Request {
 	pairs, moves := r.resolved(recorded.ID), r.bindings.moves[recorded.ID]
 	if len(pairs) > 0 || len(moves) > 0 || len(r.opts.shift) > 0 || len(r.opts.jwt) > 0 || r.opts.ring != nil {
 		var moved []traffic.Binding
-		req = rewriteSigned(req, func(s spot) (string, bool) {
+		req = rewriteSigned(r.opts.types, req, func(s spot) (string, bool) {
 			text, ok := r.replaceIn(recorded, s, pairs)
 			if !ok && (r.opts.moves(s.path) || len(moves) > 0 && slices.Contains(moves, s.path.String())) {
 				if text, ok = fresh.ShiftDate(s.value, r.opts.age(recorded)); ok && text != s.value {
@@ -151,6 +152,9 @@ func (r *Rewriter) replaceIn(recorded *traffic.Exchange, s spot, pairs map[strin
 		}
 	}
 	text := s.value
+	if s.whole {
+		return text, false
+	}
 	words(s.value, func(word string) {
 		if live, ok := pairs[word]; ok {
 			text = replaceWord(text, word, live)
@@ -204,7 +208,7 @@ func (r *Rewriter) Observe(recorded, live *traffic.Exchange) []traffic.Binding {
 	}
 	at := make(map[string]spot)
 	held := make(map[string]bool)
-	answerSpots(live, func(s spot) {
+	answerSpots(r.opts.types, live, func(s spot) {
 		at[s.path.String()] = s
 		held[s.value] = true
 	})
@@ -228,7 +232,7 @@ func (r *Rewriter) Observe(recorded, live *traffic.Exchange) []traffic.Binding {
 		}
 	}
 	if !r.bindings.outbound { // unknown what reaches dependencies: all that is distinctive may
-		answerSpots(recorded, func(s spot) {
+		answerSpots(r.opts.types, recorded, func(s spot) {
 			if is, ok := at[s.path.String()]; ok && is.value != "" && !held[s.value] && distinctive(s) {
 				tell(s.value, is.value)
 			}

@@ -51,7 +51,7 @@ func (w *Windows) Next(window []*traffic.Exchange) ([]*traffic.Exchange, *Bindin
 	for _, x := range window {
 		w.l.order[x.ID] = w.position
 		w.position++
-		rewriteRequest(&x.Request, func(s spot) (string, bool) {
+		rewriteRequest(w.l.opts.Types, &x.Request, func(s spot) (string, bool) {
 			w.l.identities(x, s, func(identity string) {
 				w.l.used[identity] = true
 				w.known[identity] = w.number

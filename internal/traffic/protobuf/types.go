@@ -1,9 +1,11 @@
 // Package protobuf reads protobuf messages off the wire, with the descriptors of
 // their types and without. What a message means is the same for the mock, which
-// matches calls, and for the comparison, which tells them apart.
+// matches calls, for the comparison, which tells them apart, and for the replay,
+// which puts live values into them.
 package protobuf
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,8 +17,32 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Types are the descriptors of services. A nil Types knows none.
-type Types struct{ files *protoregistry.Files }
+// Types are the descriptors of services. A nil Types knows none. In JSON they
+// are their descriptor set.
+type Types struct {
+	files *protoregistry.Files
+	set   []byte
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (t *Types) MarshalJSON() ([]byte, error) { return json.Marshal(t.set) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *Types) UnmarshalJSON(data []byte) error {
+	var set []byte
+	if err := json.Unmarshal(data, &set); err != nil {
+		return err
+	}
+	read, err := ReadTypes(set)
+	if err != nil {
+		return err
+	}
+	if read == nil {
+		return errors.New("no descriptor set")
+	}
+	*t = *read
+	return nil
+}
 
 // ReadTypes reads a FileDescriptorSet, as protoc --descriptor_set_out
 // --include_imports and buf build write it. It returns nil for no bytes.
@@ -32,7 +58,7 @@ func ReadTypes(data []byte) (*Types, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the set is not complete (make it with --include_imports): %w", err)
 	}
-	return &Types{files}, nil
+	return &Types{files, data}, nil
 }
 
 // Method returns the types of the messages that a method takes and gives, or nil

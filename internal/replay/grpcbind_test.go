@@ -1,0 +1,149 @@
+package replay_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/reprise-ci/reprise/internal/replay"
+	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/transform"
+)
+
+// orders is a service of gRPC that gives each order an id of its own, and knows
+// no other.
+type orders struct {
+	mu    sync.Mutex
+	known map[string]bool
+	got   int
+}
+
+// create answers with the new order, its id two messages deep.
+func (o *orders) create(_ context.Context, _ *structpb.Struct) (*structpb.Struct, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	id := "ord-" + rand.Text()
+	o.known[id] = true
+	return structpb.NewStruct(map[string]any{"order": map[string]any{"id": id}})
+}
+
+// get wants an id back, in a list.
+func (o *orders) get(_ context.Context, in *structpb.Struct) (*structpb.Struct, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	id := in.GetFields()["ids"].GetListValue().GetValues()[0].GetStringValue()
+	if !o.known[id] {
+		return nil, status.Errorf(codes.NotFound, "no order %s", id)
+	}
+	o.got++
+	return in, nil
+}
+
+// found returns how many orders were asked for and known.
+func (o *orders) found() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.got
+}
+
+// serveOrders starts the service and returns its address.
+func serveOrders(t *testing.T, o *orders) string {
+	t.Helper()
+	method := func(name string, do func(context.Context, *structpb.Struct) (*structpb.Struct, error)) grpc.MethodDesc {
+		return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			in := new(structpb.Struct)
+			if err := decode(in); err != nil {
+				return nil, err
+			}
+			return do(ctx, in)
+		}}
+	}
+	server := grpc.NewServer()
+	server.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "shop.Orders", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{method("Create", o.create), method("Get", o.get)},
+	}, o)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(l)
+	t.Cleanup(server.Stop)
+	return l.Addr().String()
+}
+
+// grpcFrame is a body of gRPC with one message.
+func grpcFrame(t *testing.T, m proto.Message) string {
+	t.Helper()
+	data, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(data))), data...))
+}
+
+// TestGRPCBinding records two calls of a real client to a real service and
+// replays them against another instance, which gives other ids.
+func TestGRPCBinding(t *testing.T) {
+	conn, err := grpc.NewClient(serveOrders(t, &orders{known: map[string]bool{}}), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var exchanges []*traffic.Exchange
+	call := func(method string, in *structpb.Struct) *structpb.Struct {
+		out := new(structpb.Struct)
+		if err := conn.Invoke(t.Context(), "/shop.Orders/"+method, in, out); err != nil {
+			t.Fatal(err)
+		}
+		header := []string{"content-type", "application/grpc", "te", "trailers"}
+		x := withBody(recorded(len(exchanges), "POST", "/shop.Orders/"+method, header...), grpcFrame(t, in))
+		x.Response.Proto = "HTTP/2.0"
+		x.Response.Header = traffic.Header{{Name: "content-type", Value: "application/grpc"}}
+		x.Response.Body = traffic.NewBody([]byte(grpcFrame(t, out)), x.Response.Header)
+		exchanges = append(exchanges, x)
+		return out
+	}
+	for range 3 {
+		created := call("Create", &structpb.Struct{})
+		id := created.GetFields()["order"].GetStructValue().GetFields()["id"].GetStringValue()
+		call("Get", &structpb.Struct{Fields: map[string]*structpb.Value{
+			"ids": structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue(id)}}), "page": structpb.NewNumberValue(1),
+		}})
+	}
+	bindings, err := transform.Learn(exchanges, transform.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := &orders{known: map[string]bool{}}
+	e, err := replay.New(exchanges, replay.Options{Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := replay.Target{Arm: "head", Addr: serveOrders(t, fresh)}
+	err = e.Pass(t.Context(), target, transform.NewRewriter(bindings, transform.Options{}), 1, func(x *traffic.Exchange) {
+		if x.Response == nil || x.Response.Trailer.Get("grpc-status")+x.Response.Header.Get("grpc-status") != "0" {
+			t.Errorf("%s: %v, %v", x.ID, x.Failure, x.Response)
+		}
+	})
+	if err != nil || fresh.found() != 3 {
+		t.Errorf("%d orders were found in the pass, want 3: %v", fresh.found(), err)
+	}
+	p, err := e.Plan(replay.Load{Copies: 2, Rewriter: func(int, int) replay.Rewriter { return transform.NewRewriter(bindings, transform.Options{}) }, Rate: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Drive(t.Context(), target, p); err != nil || fresh.found() != 3+6 {
+		t.Errorf("%d orders were found after the load, want 9: %v", fresh.found(), err)
+	}
+}
