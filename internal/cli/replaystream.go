@@ -24,6 +24,12 @@ const (
 	wholeBytes     = 32 << 20 // packed
 )
 
+// So much of a streamed snapshot is looked at for tokens before it is sent.
+const (
+	lookExchanges = 4 * windowExchanges
+	lookBytes     = 4 * windowBytes
+)
+
 // A window of a streamed snapshot is closed at either of these.
 const (
 	windowExchanges = 1024
@@ -54,9 +60,12 @@ func (p *project) loadSource(s Surroundings, f replayFlags, program *transform.P
 	sending := replay.Options{
 		Timeout: time.Duration(p.Replay.Timeout), Router: opts.Router, HTTP2: f.http2, KeepHost: f.keepHost,
 	}
-	streamed, err := streams(path, f, opts.Sample)
+	streamed, note, err := streams(path, f, opts.Sample)
 	if err != nil {
 		return nil, err
+	}
+	if note != "" {
+		fmt.Fprintln(s.Stderr, note)
 	}
 	if !streamed {
 		return wholeSource(s, path, f.load, opts, sending, program)
@@ -65,7 +74,13 @@ func (p *project) loadSource(s Surroundings, f replayFlags, program *transform.P
 	if err != nil {
 		return nil, err
 	}
-	r, err := replay.NewStreamed(&streamedSnapshot{path: path, opts: opts, keep: keep, most: windowExchanges, program: program}, sending)
+	recorded := &streamedSnapshot{path: path, opts: opts, keep: keep, most: windowExchanges, program: program}
+	tokens, err := recorded.tokens()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(s.Stderr, tokens)
+	r, err := replay.NewStreamed(recorded, sending)
 	if err != nil {
 		return nil, err
 	}
@@ -123,18 +138,43 @@ func wholeSource(s Surroundings, path string, load replay.Load, opts transform.O
 	return &loadSource{plan: plan, drive: drive, engine: engine, load: load}, nil
 }
 
-// streams reports whether the snapshot at path is sent while it is read.
-func streams(path string, f replayFlags, sample float64) (bool, error) {
+// streams reports whether the snapshot at path is sent while it is read. Note
+// says why a large one is not; it is empty for others.
+func streams(path string, f replayFlags, sample float64) (streamed bool, note string, err error) {
 	info, err := os.Stat(path)
-	if err != nil || info.IsDir() || f.capacity || !f.load.CanStream() || sample > 0 && sample < 1 {
-		return false, nil // who reads it into memory reports the error
+	if err != nil || info.IsDir() {
+		return false, "", nil // who reads it into memory reports the error
 	}
 	r, err := snapshot.Open(path)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer r.Close()
-	return large(r.Manifest(), info), nil
+	m := r.Manifest()
+	if !large(m, info) {
+		return false, "", nil
+	}
+	needs := needsWhole(f, sample)
+	if needs == "" {
+		return true, "", nil
+	}
+	return false, fmt.Sprintf("%s: all %d inbound exchanges, %.1f MB packed, are read into memory, because %s needs them at once; without it they are read while they are sent",
+		path, m.Inbound, float64(info.Size())/1e6, needs), nil
+}
+
+// needsWhole names what needs all of a recording in memory; "" for nothing.
+func needsWhole(f replayFlags, sample float64) string {
+	switch {
+	case f.capacity:
+		return "--capacity"
+	case f.load.Churn:
+		return "--churn"
+	case !f.load.CanStream():
+		return "--copies with recorded timing"
+	case sample > 0 && sample < 1:
+		return "replay.sample"
+	}
+	return ""
 }
 
 func large(m snapshot.Manifest, info fs.FileInfo) bool {
@@ -170,6 +210,35 @@ func (s *streamedSnapshot) Scan() iter.Seq2[*traffic.Exchange, error] {
 			}
 		}
 	}
+}
+
+// tokens says what becomes of the tokens in the first requests, and how many were
+// looked at.
+func (s *streamedSnapshot) tokens() (string, error) {
+	var first []*traffic.Exchange
+	size, more := 0, false
+	for x, err := range s.Scan() {
+		if err != nil {
+			return "", err
+		}
+		if more = len(first) == lookExchanges || size >= lookBytes; more {
+			break
+		}
+		first = append(first, x)
+		size += weight(x)
+	}
+	bindings, err := transform.Learn(first, s.opts)
+	if err != nil {
+		return "", err
+	}
+	text := transform.Check(first, bindings, s.opts).String()
+	if text == "" {
+		text = "no tokens in requests"
+	}
+	if more {
+		text = fmt.Sprintf("in the first %d requests: %s", len(first), text)
+	}
+	return text, nil
 }
 
 // Windows implements [replay.Recording]. What the windows are learns from those

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,9 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/reprise-ci/reprise/internal/replay"
 	"github.com/reprise-ci/reprise/internal/snapshot"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/messages"
+	"github.com/reprise-ci/reprise/internal/transform"
 )
 
 type unchanged struct{}
@@ -21,6 +27,24 @@ type unchanged struct{}
 func (unchanged) Redact(*traffic.Exchange) ([]traffic.Redaction, error) { return nil, nil }
 func (unchanged) Describe() snapshot.RedactionInfo {
 	return snapshot.RedactionInfo{Version: "none", KeyID: "none"}
+}
+
+// packed writes exchanges to a packed snapshot.
+func packed(t *testing.T, path string, exchanges []*traffic.Exchange) string {
+	t.Helper()
+	w, err := snapshot.NewWriter(path, unchanged{}, snapshot.Options{Service: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range exchanges {
+		if err := w.Add(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestStreamedSnapshot replays a packed snapshot that is read in small windows:
@@ -110,41 +134,186 @@ func TestStreamedSnapshot(t *testing.T) {
 // all of the recording.
 func TestWhatStreams(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "s.rpk")
-	w, err := snapshot.NewWriter(path, unchanged{}, snapshot.Options{Service: "shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range wholeExchanges + 1 {
-		id := fmt.Sprint(i)
-		if err := w.Add(&traffic.Exchange{ID: id, Lane: traffic.Lane(id), Direction: traffic.Inbound, Start: time.Unix(int64(i), 0), Request: traffic.Request{Method: "GET", Target: "/"}}); err != nil {
-			t.Fatal(err)
+	gets := func(name string, n int) string {
+		var exchanges []*traffic.Exchange
+		for i := range n {
+			id := fmt.Sprint(i)
+			exchanges = append(exchanges, &traffic.Exchange{ID: id, Lane: traffic.Lane(id), Direction: traffic.Inbound, Start: time.Unix(int64(i), 0), Request: traffic.Request{Method: "GET", Target: "/"}})
 		}
+		return packed(t, filepath.Join(dir, name), exchanges)
 	}
-	if _, err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	path, small := gets("s.rpk", wholeExchanges+1), gets("few.rpk", 1)
 	tests := []struct {
 		why    string
 		path   string
 		flags  replayFlags
 		sample float64
 		want   bool
+		note   string // what needs all of it
 	}{
-		{"many exchanges", path, replayFlags{}, 0, true},
-		{"copies at a rate", path, replayFlags{load: replay.Load{Rate: 5, Copies: 3}}, 1, true},
-		{"copies that are shifted", path, replayFlags{load: replay.Load{Copies: 3}}, 0, false},
-		{"connections by session", path, replayFlags{load: replay.Load{Churn: true}}, 0, false},
-		{"a search for capacity", path, replayFlags{capacity: true}, 0, false},
-		{"a sample of the sessions", path, replayFlags{}, 0.5, false},
-		{"a directory", dir, replayFlags{}, 0, false},
-		{"nothing there", filepath.Join(dir, "none"), replayFlags{}, 0, false},
+		{"many exchanges", path, replayFlags{}, 0, true, ""},
+		{"copies at a rate", path, replayFlags{load: replay.Load{Rate: 5, Copies: 3}}, 1, true, ""},
+		{"copies that are shifted", path, replayFlags{load: replay.Load{Copies: 3}}, 0, false, "--copies with recorded timing"},
+		{"connections by session", path, replayFlags{load: replay.Load{Churn: true}}, 0, false, "--churn"},
+		{"a search for capacity", path, replayFlags{capacity: true}, 0, false, "--capacity"},
+		{"a sample of the sessions", path, replayFlags{}, 0.5, false, "replay.sample"},
+		{"a directory", dir, replayFlags{capacity: true}, 0, false, ""},
+		{"few exchanges", small, replayFlags{capacity: true}, 0, false, ""},
+		{"nothing there", filepath.Join(dir, "none"), replayFlags{}, 0, false, ""},
 	}
 	for _, tt := range tests {
-		if got, err := streams(tt.path, tt.flags, tt.sample); err != nil || got != tt.want {
-			t.Errorf("%s: %v, %v", tt.why, got, err)
+		got, note, err := streams(tt.path, tt.flags, tt.sample)
+		if err != nil || got != tt.want || (note == "") != (tt.note == "") {
+			t.Errorf("%s: %v, %q, %v", tt.why, got, note, err)
+		}
+		if tt.note != "" && (!strings.Contains(note, "all 10001 inbound exchanges") || !strings.Contains(note, "because "+tt.note+" needs them")) {
+			t.Errorf("%s: %q", tt.why, note)
 		}
 	}
+}
+
+// TestStreamedTokens: what becomes of the tokens is said of the first requests,
+// and of how many.
+func TestStreamedTokens(t *testing.T) {
+	now := time.Date(2026, 11, 2, 9, 30, 0, 0, time.UTC)
+	token := func(i int) string {
+		b64 := base64.RawURLEncoding.EncodeToString
+		return b64([]byte(`{"alg":"HS256"}`)) + "." + b64(fmt.Appendf(nil, `{"sub":"user-%d","exp":%d}`, i, now.Unix()+60)) + "." + b64([]byte("signature"))
+	}
+	visits := func(n, withToken int) (exchanges []*traffic.Exchange) {
+		for i := range n {
+			id := fmt.Sprintf("%05d", i)
+			x := &traffic.Exchange{ID: id, Lane: traffic.Lane(id), Direction: traffic.Inbound, Start: now.Add(time.Duration(i) * time.Millisecond), Request: traffic.Request{Method: "GET", Target: "/"}}
+			if i < withToken {
+				x.Request.Header.Add("Authorization", "Bearer "+token(i))
+			}
+			exchanges = append(exchanges, x)
+		}
+		return exchanges
+	}
+	tests := []struct {
+		why       string
+		exchanges []*traffic.Exchange
+		want      string
+	}{
+		{"more than is looked at", visits(lookExchanges+1, lookExchanges+1), "in the first 4096 requests: 4096 tokens in requests: 4096 expired since the recording"},
+		{"as many as are looked at", visits(lookExchanges, 3), "3 tokens in requests: 3 expired since the recording"},
+		{"none in sight", visits(lookExchanges+1, 0), "in the first 4096 requests: no tokens in requests"},
+	}
+	for _, tt := range tests {
+		s := &streamedSnapshot{
+			path: packed(t, filepath.Join(t.TempDir(), "s.rpk"), tt.exchanges), keep: func(*traffic.Exchange) bool { return true },
+			opts: transform.Options{Now: func() time.Time { return now.Add(24 * time.Hour) }},
+		}
+		if got, err := s.tokens(); err != nil || !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: %q, %v", tt.why, got, err)
+		}
+	}
+}
+
+// TestStreamedConversation: what the server of a WebSocket said comes back in a
+// later message and in a later request, whether the recording is streamed or in
+// memory.
+func TestStreamedConversation(t *testing.T) {
+	start := time.Date(2026, 11, 2, 9, 30, 0, 0, time.UTC)
+	frame := func(text string, client bool) []byte { return messages.AppendFrame(nil, 0x81, []byte(text), client) }
+	var exchanges []*traffic.Exchange
+	for visitor := range 6 {
+		ticket := fmt.Sprintf("tkt-recorded-%04d", visitor)
+		at := start.Add(time.Duration(visitor) * 40 * time.Millisecond)
+		talk := &traffic.Exchange{
+			ID: fmt.Sprintf("%d-talk", visitor), Direction: traffic.Inbound, Start: at, Duration: 5 * time.Millisecond,
+			Request: traffic.Request{Method: "GET", Scheme: "http", Authority: "shop.example", Target: "/talk", Proto: "HTTP/1.1", Header: traffic.Header{
+				{Name: "Upgrade", Value: "websocket"}, {Name: "Connection", Value: "Upgrade"}, {Name: "Sec-WebSocket-Version", Value: "13"}, {Name: "Sec-WebSocket-Key", Value: "AAAAAAAAAAAAAAAAAAAAAA=="},
+			}},
+			Response: &traffic.Response{Status: 101, Proto: "HTTP/1.1", Header: traffic.Header{{Name: "Upgrade", Value: "websocket"}}},
+		}
+		talk.Request.Body = traffic.NewBody(append(frame(`{"hello":1}`, true), frame(fmt.Sprintf(`{"ticket":%q}`, ticket), true)...), nil)
+		talk.Response.Body = traffic.NewBody(append(frame(fmt.Sprintf(`{"ticket":%q}`, ticket), false), frame(`{"ok":true}`, false)...), nil)
+		use := &traffic.Exchange{
+			ID: fmt.Sprintf("%d-use", visitor), Direction: traffic.Inbound, Start: at.Add(20 * time.Millisecond), Duration: time.Millisecond,
+			Request:  traffic.Request{Method: "GET", Scheme: "http", Authority: "shop.example", Target: "/tickets/" + ticket, Proto: "HTTP/1.1"},
+			Response: &traffic.Response{Status: 200, Proto: "HTTP/1.1"},
+		}
+		for _, x := range []*traffic.Exchange{talk, use} {
+			x.Lane = traffic.Lane(x.ID)
+			exchanges = append(exchanges, x)
+		}
+	}
+	path := packed(t, filepath.Join(t.TempDir(), "s.rpk"), exchanges)
+	for _, most := range []int{1, 3, 100} {
+		desk := &ticketDesk{given: map[string]string{}}
+		s := httptest.NewServer(desk)
+		source := &streamedSnapshot{path: path, keep: func(*traffic.Exchange) bool { return true }, most: most}
+		streamed, err := replay.NewStreamed(source, replay.Options{Timeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := streamed.Plan(t.Context(), replay.Load{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := streamed.Drive(t.Context(), replay.Target{Arm: "target", Addr: s.Listener.Addr().String()}, plan, nil)
+		s.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, _ := result.Overview()
+		if all.Status[101] != 6 || all.Status[200] != 6 || len(desk.refused) > 0 {
+			t.Errorf("windows of %d: answers %v, failures %v, refused %q", most, all.Status, result.Errors, desk.refused)
+		}
+	}
+}
+
+// ticketDesk hands a ticket to whoever talks to it, and wants it back twice: in
+// the next message, and in a request.
+type ticketDesk struct {
+	mu      sync.Mutex
+	given   map[string]string // ticket -> what it was used for
+	refused []string
+}
+
+func (d *ticketDesk) use(ticket, what string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.given[ticket]; !ok {
+		d.refused = append(d.refused, what+" "+ticket)
+		return false
+	}
+	d.given[ticket] += what
+	return true
+}
+
+func (d *ticketDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if ticket, ok := strings.CutPrefix(r.URL.Path, "/tickets/"); ok {
+		if !d.use(ticket, "request") {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		return
+	}
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	if _, _, err := c.Read(r.Context()); err != nil {
+		return
+	}
+	d.mu.Lock()
+	ticket := fmt.Sprintf("tkt-live-%08d", len(d.given))
+	d.given[ticket] = ""
+	d.mu.Unlock()
+	if c.Write(r.Context(), websocket.MessageText, fmt.Appendf(nil, `{"ticket":%q}`, ticket)) != nil {
+		return
+	}
+	_, said, err := c.Read(r.Context())
+	if err != nil {
+		return
+	}
+	var back struct{ Ticket string }
+	ok := json.Unmarshal(said, &back) == nil && d.use(back.Ticket, "message")
+	_ = c.Write(r.Context(), websocket.MessageText, fmt.Appendf(nil, `{"ok":%v}`, ok)) // who left misses it
+	_, _, _ = c.Read(r.Context())                                                      // until the client closes
 }
 
 var _ replay.Recording = (*streamedSnapshot)(nil)
