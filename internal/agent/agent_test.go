@@ -494,7 +494,7 @@ func TestRunNeverSucceeds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	env := map[string]string{EnvToken: NewToken(), EnvListen: "127.0.0.1:0"}
-	if err := Run(ctx, RoleReplay, func(key string) string { return env[key] }, io.Discard); !errors.Is(err, context.Canceled) {
+	if err := Run(ctx, RoleReplay, "", func(key string) string { return env[key] }, io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the cancellation", err)
 	}
 }
@@ -512,7 +512,7 @@ func TestRunRefusesBadEnvironment(t *testing.T) {
 		"bad listen":  {RoleReplay, map[string]string{EnvToken: token, EnvListen: "127.0.0.1:-1"}, "control API"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := Run(t.Context(), tc.role, func(key string) string { return tc.env[key] }, io.Discard)
+			err := Run(t.Context(), tc.role, "", func(key string) string { return tc.env[key] }, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}

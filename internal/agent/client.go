@@ -44,6 +44,15 @@ func newClient(at Endpoint) client {
 // do sends a request and returns the body of a good answer, which the caller
 // closes.
 func (c client) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	resp, err := c.answer(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// answer sends a request and returns a good answer, whose body the caller closes.
+func (c client) answer(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.at.Addr+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("ask the agent: %w", err)
@@ -62,7 +71,7 @@ func (c client) do(ctx context.Context, method, path string, body io.Reader) (io
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 		return nil, &RemoteError{strings.TrimSpace(string(text))}
 	}
-	return resp.Body, nil
+	return resp, nil
 }
 
 // pauses lie between the attempts at a call that may be repeated.

@@ -31,6 +31,8 @@ type ServerOptions struct {
 	Address netip.Addr
 	// Bind is the host that the ports of a mock are opened on; all if empty.
 	Bind string
+	// Version is that of this program; see [SameVersion].
+	Version string
 	// Log receives what is worth telling; nothing is logged if nil.
 	Log *slog.Logger
 }
@@ -124,6 +126,9 @@ func (c *control) serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Server", serverName)
+			if c.opts.Version != "" {
+				w.Header().Set(versionName, c.opts.Version)
+			}
 			c.mux.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: 10 * time.Second,

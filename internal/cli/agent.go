@@ -16,7 +16,7 @@ func newAgent(s Surroundings) *cobra.Command {
 		ValidArgs: []string{agent.RoleMock, agent.RoleReplay},
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return agent.Run(cmd.Context(), args[0], s.env, s.Stderr)
+			return agent.Run(cmd.Context(), args[0], version(), s.env, s.Stderr)
 		},
 	}
 }

@@ -131,6 +131,7 @@ func pipelineOptions(s Surroundings, p *project, forge *forge) (pipeline.Options
 	if err != nil {
 		return pipeline.Options{}, err
 	}
+	opts.Version = version()
 	return opts, opts.Validate()
 }
 

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
@@ -52,7 +54,23 @@ func (c *onCluster) reach(ctx context.Context, pod deploy.Pod) (agent.Endpoint, 
 	at := agent.Endpoint{Addr: forwarding.Addr, Token: c.token}
 	ctx, cancel := context.WithTimeout(ctx, agentTime)
 	defer cancel()
-	return at, agent.Healthy(ctx, at)
+	if err := agent.Healthy(ctx, at); err != nil {
+		return at, err
+	}
+	return at, c.sameVersion(ctx, at)
+}
+
+// sameVersion blames the image of the agents if it has another version.
+func (c *onCluster) sameVersion(ctx context.Context, at agent.Endpoint) error {
+	if c.r.options.Version == "" {
+		return nil
+	}
+	err := agent.SameVersion(ctx, at, c.r.options.Version)
+	var other *agent.VersionError
+	if errors.As(err, &other) {
+		return badInput("start the target", fmt.Errorf("agent-image: %w", err))
+	}
+	return err
 }
 
 // agentTime is how long an agent may take to answer once its pod runs.

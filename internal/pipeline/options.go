@@ -28,6 +28,10 @@ type Options struct {
 	TempDir string // parent of the run's own directory
 	LogDir  string // where logs go; made when the first one is written
 
+	// Version is that of this program, which its agents must have too; "" asks
+	// none.
+	Version string
+
 	Build   Build
 	Process *process.Options // for the target "process"
 	Cluster *ClusterOptions  // for the target "kind"

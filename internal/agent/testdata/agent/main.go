@@ -19,7 +19,7 @@ func main() {
 	if len(os.Args) > 1 {
 		role = os.Args[1]
 	}
-	if err := agent.Run(ctx, role, os.Getenv, os.Stderr); err != nil {
+	if err := agent.Run(ctx, role, "(devel)", os.Getenv, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "agent:", err)
 		os.Exit(1)
 	}
