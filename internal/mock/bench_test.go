@@ -61,9 +61,11 @@ func BenchmarkLookup(b *testing.B) {
 				target = append(fmt.Appendf(target[:0], "/items/%06d", i%n), "?view=full"...)
 				req := req
 				req.Target = string(target)
-				if _, o := m.decide(&req, arrival{connection: "1"}); o.entry == none {
+				rec, o := m.decide(&req, arrival{connection: "1"})
+				if o.entry == none {
 					b.Fatal("a miss")
 				}
+				m.drop(rec)
 			}
 		})
 	}

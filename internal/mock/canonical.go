@@ -340,20 +340,34 @@ func appendMultipart(f form, contentType string, data []byte) (form, bool) {
 func (f form) hash(seed maphash.Seed, value func(i int, t token) string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
+	// Tokens are short and many: they are put together before they are hashed.
+	var room [256]byte
+	b := room[:0]
 	for i, t := range f {
 		s := t.text
 		if value != nil && t.kind.leaf() {
 			s = value(i, t)
 		}
-		h.WriteByte(byte(t.kind))
+		if len(b)+len(s)+6 > len(room) {
+			h.Write(b)
+			b = room[:0]
+		}
 		// The length keeps the border between two texts: "a","bc" and "ab","c"
 		// must differ.
+		b = append(b, byte(t.kind))
 		if n := len(s); n < 0xff {
-			h.WriteByte(byte(n))
+			b = append(b, byte(n))
 		} else {
-			h.Write([]byte{0xff, byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
+			b = append(b, 0xff, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 		}
-		h.WriteString(s)
+		if len(b)+len(s) > len(room) { // long by itself
+			h.Write(b)
+			h.WriteString(s)
+			b = room[:0]
+			continue
+		}
+		b = append(b, s...)
 	}
+	h.Write(b)
 	return h.Sum64()
 }
