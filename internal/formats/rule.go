@@ -34,6 +34,8 @@ type RuleMatch struct {
 	Query  map[string]string `yaml:"query,omitempty"`
 	Header map[string]string `yaml:"header,omitempty"`
 	Body   map[string]string `yaml:"body,omitempty"` // by address within the JSON
+	// ExactQuery asks that the query has no other names than Query.
+	ExactQuery bool `yaml:"exact-query,omitempty"`
 }
 
 // RuleAnswer is what a rule answers. Header values and Body are templates;

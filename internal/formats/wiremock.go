@@ -225,7 +225,7 @@ func (r *wireMockRequest) matchURL(s *source, at place, m *RuleMatch) error {
 	switch {
 	case r.URL != "":
 		path, query, _ := strings.Cut(r.URL, "?")
-		m.Path = path
+		m.Path, m.ExactQuery = path, true // WireMock compares the whole of it
 		for pair := range strings.SplitSeq(query, "&") {
 			name, value, _ := strings.Cut(pair, "=")
 			if name == "" {

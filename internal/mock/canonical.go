@@ -175,6 +175,13 @@ func (c *canonicalizer) appendBody(f form, req *traffic.Request) form {
 	if err != nil {
 		return append(f, token{raw, string(req.Body.Raw)})
 	}
+	if isProtobuf(mediaType(contentType)) {
+		if input, _ := c.types.Method(req.Path()); input != nil { // Connect and Twirp name it as gRPC does
+			if g, ok := appendMessage(f, data, input); ok {
+				return g
+			}
+		}
+	}
 	return appendContent(f, contentType, data)
 }
 
@@ -200,13 +207,22 @@ func appendContent(f form, contentType string, data []byte) form {
 		var document string
 		document, ok = normalGraphQL(string(data))
 		g = append(f, token{text, document})
-	case media == "application/x-protobuf" || media == "application/protobuf":
+	case isProtobuf(media):
 		g, ok = appendProto(f, data, 0)
 	}
 	if ok {
 		return g
 	}
 	return append(f, opaque(data))
+}
+
+// isProtobuf reports whether a body is one message of protobuf.
+func isProtobuf(media string) bool {
+	switch media {
+	case "application/protobuf", "application/proto", "application/x-protobuf", "application/vnd.google.protobuf":
+		return true
+	}
+	return strings.HasSuffix(media, "+proto") && !strings.HasPrefix(media, "application/grpc") // which are framed
 }
 
 // appendLines appends one JSON value a line.

@@ -109,6 +109,48 @@ func TestGRPCByNames(t *testing.T) {
 	}
 }
 
+// So is a message in the body of a call over HTTP whose path names the method.
+func TestProtobufByNames(t *testing.T) {
+	recorded, err := proto.Marshal(&testpb.SimpleRequest{ResponseSize: 7, FillUsername: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults := protowire.AppendVarint(protowire.AppendTag(bytes.Clone(recorded), 5, protowire.VarintType), 0) // fill_oauth_scope, false
+	other := protowire.AppendVarint(protowire.AppendTag(bytes.Clone(recorded), 2, protowire.VarintType), 8)    // the last one counts
+	const connect, twirp = "/grpc.testing.TestService/UnaryCall", "/twirp/grpc.testing.TestService/UnaryCall"
+	for _, tt := range []struct {
+		reason, target, contentType string
+		body                        []byte
+		tier                        traffic.Tier
+		differs                     string
+	}{
+		{"Connect, as recorded", connect, "application/proto", recorded, traffic.TierExact, ""},
+		{"Connect, a default written out", connect, "application/proto", defaults, traffic.TierExact, ""},
+		{"Twirp, a default written out", twirp, "application/protobuf", defaults, traffic.TierExact, ""},
+		{"Twirp, another number", twirp, "application/protobuf", other, traffic.TierMiss, "request.body.response_size"},
+		{"a path that names no method", "/push", "application/x-protobuf", defaults, traffic.TierMiss, "request.body.5"},
+		{"a type that ends so", twirp, "application/vnd.shop.v1+proto", defaults, traffic.TierExact, ""},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			header := traffic.Header{{Name: "Content-Type", Value: tt.contentType}}
+			x := &traffic.Exchange{ID: "out-1", Direction: traffic.Outbound, Lane: "a",
+				Request:  traffic.Request{Method: "POST", Scheme: "http", Authority: "pay", Target: tt.target, Header: header, Body: traffic.NewBody(recorded, header)},
+				Response: &traffic.Response{Status: 200}}
+			s := start(t, []*traffic.Exchange{x}, mock.Options{Descriptors: testDescriptors(t)})
+			s.BeginPass(1)
+			s.Enter(1, "a")
+			send(t, s.proxied(), "POST", "http://pay"+tt.target, string(tt.body), "Content-Type", tt.contentType)
+			m := s.Calls(1)[0].Match
+			if m.Tier != tt.tier {
+				t.Fatalf("%s (%s), want %s", m.Tier, m.Reason, tt.tier)
+			}
+			if tt.differs != "" && (len(m.Nearest) == 0 || len(m.Nearest[0].Differences) != 1 || m.Nearest[0].Differences[0].Path.String() != tt.differs) {
+				t.Errorf("differs at %+v, want %s", m.Nearest, tt.differs)
+			}
+		})
+	}
+}
+
 // FuzzGRPCByNames feeds the decoder what any caller may send.
 func FuzzGRPCByNames(f *testing.F) {
 	good, err := proto.Marshal(&testpb.SimpleRequest{ResponseSize: 7, Payload: &testpb.Payload{Body: []byte("x")}})

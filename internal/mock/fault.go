@@ -241,6 +241,8 @@ func (f *faulty) write(p []byte) error {
 }
 
 // faultName rolls for faults that come before a call: of names and handshakes.
+// While one lane is active they are its own, so that no other lane, nor the order
+// of lanes, plays a part; else they count over the whole pass.
 func (m *Mock) faultName(kind FaultKind, host string) bool {
 	p := m.current()
 	faults := p.faults.Load()
@@ -249,17 +251,26 @@ func (m *Mock) faultName(kind FaultKind, host string) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.names == nil {
-		p.names = map[string]int{}
-	}
 	key := string(kind) + " " + host
-	if _, ok := p.names[key]; !ok && len(p.names) >= maxEvidence {
-		return false
+	asked := p.names[key]
+	if asked == nil {
+		if len(p.names) >= maxEvidence {
+			return false
+		}
+		if p.names == nil {
+			p.names = map[string]map[traffic.Lane]int{}
+		}
+		asked = map[traffic.Lane]int{}
+		p.names[key] = asked
 	}
-	p.names[key]++
+	lane := traffic.LaneBackground
+	if len(p.active) == 1 {
+		lane = p.active[0]
+	}
+	asked[lane]++
 	h := fnv.New64a()
 	h.Write([]byte(key))
-	return faults.choose(host, func(k FaultKind) bool { return k == kind }, h.Sum64(), uint64(p.names[key])) != nil
+	return faults.choose(host, func(k FaultKind) bool { return k == kind }, h.Sum64(), traffic.LaneNumber(lane), uint64(asked[lane])) != nil
 }
 
 func (m *Mock) delay(ctx context.Context, f *Fault) error {

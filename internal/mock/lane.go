@@ -211,7 +211,7 @@ type pass struct {
 	unsure  int // calls that may belong to any of several active lanes
 	tiers   map[traffic.Tier]int
 	byLane  map[traffic.Lane]int
-	names   map[string]int // questions and handshakes by kind and name, for faults
+	names   map[string]map[traffic.Lane]int // questions and handshakes by kind and name, for faults
 }
 
 func newPass(number uint32) *pass {

@@ -42,6 +42,9 @@ type RuleMatch struct {
 	Query  map[string]string `yaml:"query,omitempty"`
 	Header map[string]string `yaml:"header,omitempty"`
 	Body   map[string]string `yaml:"body,omitempty"`
+	// ExactQuery asks that there are no other names in the query than those of
+	// Query: none at all where that is empty.
+	ExactQuery bool `yaml:"exact-query,omitempty"`
 }
 
 // RuleAnswer is what a rule answers. Body, and the values of Header, are
@@ -213,6 +216,11 @@ func (c *rule) matches(call *call) (captured map[string]string, ok bool) {
 		return nil, false
 	}
 	query := req.Query()
+	for name := range query {
+		if _, asked := c.query[name]; c.Match.ExactQuery && !asked {
+			return nil, false
+		}
+	}
 	for name, p := range c.query {
 		if !slices.ContainsFunc(query[name], p.matches) {
 			return nil, false

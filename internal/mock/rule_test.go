@@ -36,6 +36,9 @@ rules:
     answer:
       status: 202
       body: 'queued {{.body.subject}} for {{json .body.to}} at {{.path.rest}}'
+  - name: whole
+    match: {host: search, path: /find, query: {q: a}, exact-query: true}
+    answer: {body: found}
   - name: always
     override: true
     match: {host: dep, path: /recorded}
@@ -69,6 +72,8 @@ func TestRules(t *testing.T) {
 		{"unless the rule says so", "GET", "http://dep/recorded", "", nil, 418, "", traffic.TierRule},
 		{"addresses in the body, header, rest of the path", "POST", "http://mail/send/a/b", mail, []string{"X-Kind", "urgent"}, 202, `queued hi for [{"address":"a@example.org"}] at a/b`, traffic.TierRule},
 		{"a header that is missing", "POST", "http://mail/send/a/b", mail, nil, mock.StatusMiss, "", traffic.TierMiss},
+		{"a query of just these names", "GET", "http://search/find?q=a", "", nil, 200, "found", traffic.TierRule},
+		{"and no more of them", "GET", "http://search/find?q=a&page=2", "", nil, mock.StatusMiss, "", traffic.TierMiss},
 		{"another value in the body", "POST", "http://mail/send/a/b", strings.Replace(mail, "2.0", "3", 1), []string{"X-Kind", "urgent"}, mock.StatusMiss, "", traffic.TierMiss},
 	}
 	for i, tt := range tests {
@@ -86,7 +91,7 @@ func TestRules(t *testing.T) {
 			}
 		})
 	}
-	if a := s.balanced(1); a.Tiers[traffic.TierRule] != 3 || a.Extra != 3 || a.Missed != 4 || a.Unused != 1 {
+	if a := s.balanced(1); a.Tiers[traffic.TierRule] != 4 || a.Extra != 4 || a.Missed != 5 || a.Unused != 1 {
 		t.Errorf("account: %+v", a)
 	}
 }
