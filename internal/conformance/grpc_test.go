@@ -92,6 +92,15 @@ func runInterop(spec string) error {
 	return nil
 }
 
+// interopClient returns grpc-go's interop client, which runs one case.
+func interopClient(t *testing.T, addr, name, roots string) *exec.Cmd {
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	// A program with the race detector else sleeps for a second before its end.
+	race := "GORACE=atexit_sleep_ms=0 " + os.Getenv("GORACE")
+	cmd.Env = append(os.Environ(), interopEnv+"="+addr+" "+name+" "+roots, race)
+	return cmd
+}
+
 // Every case of grpc-go's interop client that a recording can answer passes on
 // the mock, as it does on grpc-go's interop server.
 func TestInteropOfGRPC(t *testing.T) {
@@ -127,8 +136,7 @@ func testInterop(t *testing.T, name string, secure bool) {
 			_, port, _ := strings.Cut(addr, ":")
 			addr, roots = host+":"+port, r.roots(t)
 		}
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), interopEnv+"="+addr+" "+name+" "+roots)
+		cmd := interopClient(t, addr, name, roots)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %.3000s", err, out)
 		}
@@ -166,8 +174,8 @@ func TestGRPCByName(t *testing.T) {
 	})
 	try := func(target string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), interopEnv+"="+target+" server_streaming -", "NO_PROXY=*")
+		cmd := interopClient(t, target, "server_streaming", "-")
+		cmd.Env = append(cmd.Env, "NO_PROXY=*")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %.3000s", target, err, out)
 		}
