@@ -16,6 +16,9 @@ type growth struct {
 	// too.
 	share, least float64
 	show         func(float64) string
+	// coarse figures have few digits, so that what base differs from itself is
+	// taken as it is and not as a share.
+	coarse bool
 }
 
 // sigmas is by how many times the difference between two instances of base head
@@ -24,17 +27,62 @@ const sigmas = 3
 
 const mebibyte = 1 << 20
 
-// growths are what is judged. The time to start is shown and not judged: the
-// arms start once, side by side, and the scheduler decides who is first.
+// growths are what is judged. The arms start once, side by side on one machine,
+// and a cluster tells when they did in whole seconds: hence the wide floor of
+// startup. Image sizes have no noise, since control runs the image of base.
 var growths = []growth{
-	{"cpu", func(r *Resource) float64 { return r.CPUSeconds }, 0.30, 0.25, func(v float64) string { return fmt.Sprintf("%.2f s", v) }},
-	{"memory", func(r *Resource) float64 { return float64(r.PeakBytes) }, 0.25, 16 * mebibyte, mebibytes},
-	{"image", func(r *Resource) float64 { return float64(r.ImageBytes) }, 0.10, 10 * mebibyte, mebibytes},
-	{"restarts", func(r *Resource) float64 { return float64(r.Restarts) }, 0, 1, func(v float64) string { return fmt.Sprintf("%.0f", v) }},
-	{"error-lines", func(r *Resource) float64 { return float64(r.ErrorLines) }, 1, 5, func(v float64) string { return fmt.Sprintf("%.0f", v) }},
+	{name: "cpu", value: func(r *Resource) float64 { return r.CPUSeconds }, share: 0.30, least: 0.25, show: func(v float64) string { return fmt.Sprintf("%.2f s", v) }},
+	{name: "memory", value: func(r *Resource) float64 { return float64(r.PeakBytes) }, share: 0.25, least: 16 * mebibyte, show: mebibytes},
+	{name: "image", value: func(r *Resource) float64 { return float64(r.ImageBytes) }, share: 0.10, least: 10 * mebibyte, show: mebibytes},
+	{name: "startup", value: func(r *Resource) float64 { return r.StartupMS }, share: 1, least: 3000, show: func(v float64) string { return fmt.Sprintf("%.1f s", v/1000) }, coarse: true},
+	{name: "restarts", value: func(r *Resource) float64 { return float64(r.Restarts) }, share: 0, least: 1, show: whole},
+	{name: "error-lines", value: func(r *Resource) float64 { return float64(r.ErrorLines) }, share: 1, least: 5, show: whole},
 }
 
 func mebibytes(v float64) string { return fmt.Sprintf("%.1f MiB", v/mebibyte) }
+func whole(v float64) string     { return fmt.Sprintf("%.0f", v) }
+
+// compared is what one figure of head is held against.
+type compared struct {
+	was, is float64
+	noise   float64 // what base differs from itself, in the unit of the figure
+	ratio   float64 // the same as a factor, 1 when it is not known
+}
+
+// compare takes the larger of both instances of base; control may be nil.
+func (g growth) compare(base, control, head *Resource) compared {
+	c := compared{was: g.value(base), is: g.value(head), ratio: 1}
+	if control != nil {
+		again := g.value(control)
+		c.noise = math.Abs(again - c.was)
+		if again > 0 && c.was > 0 {
+			c.ratio = max(again/c.was, c.was/again)
+		}
+		c.was = max(c.was, again)
+	}
+	return c
+}
+
+// more reports whether head needs more beyond the floor and the noise.
+func (g growth) more(c compared) bool {
+	most := c.was * max(1+g.share, math.Pow(c.ratio, sigmas))
+	if g.coarse {
+		most = c.was + max(c.was*g.share, sigmas*c.noise)
+	}
+	return c.is-c.was >= g.least && c.is >= most
+}
+
+// detail says by how much head needs more, beside the noise; "" where base needs
+// nothing.
+func (g growth) detail(c compared) string {
+	switch {
+	case g.coarse:
+		return fmt.Sprintf("%s more; two instances of base differ by %s", g.show(c.is-c.was), g.show(c.noise))
+	case c.was > 0:
+		return fmt.Sprintf("%+.0f %%; two instances of base differ by %.0f %%", 100*(c.is/c.was-1), 100*(c.ratio-1))
+	}
+	return ""
+}
 
 // resourceFindings reports what head uses far more of than either instance of
 // base. Less is no finding.
@@ -51,24 +99,14 @@ func (r *run) resourceFindings() []Finding {
 	}
 	var out []Finding
 	for _, g := range growths {
-		was, is, noise := g.value(base), g.value(head), 0.0
-		if control := arms["control"]; control != nil {
-			if c := g.value(control); c > 0 && was > 0 {
-				noise = math.Abs(math.Log(c / was))
-			}
-			was = max(was, g.value(control))
-		}
-		if is-was < g.least || is < was*max(1+g.share, math.Exp(sigmas*noise)) {
+		c := g.compare(base, arms["control"], head)
+		if g.name == "image" && c.was == 0 || !g.more(c) { // an image that was not measured has no size
 			continue
 		}
-		f := Finding{
+		out = append(out, Finding{
 			Kind: KindResource, Cause: CauseHead, Endpoint: "service", Address: "resource." + g.name, Change: ChangeMore,
-			Base: g.show(was), Head: g.show(is), Count: 1, Of: 1,
-		}
-		if was > 0 {
-			f.Detail = fmt.Sprintf("%+.0f %%; two instances of base differ by %.0f %%", 100*(is/was-1), 100*math.Expm1(noise))
-		}
-		out = append(out, f)
+			Base: g.show(c.was), Head: g.show(c.is), Count: 1, Of: 1, Detail: g.detail(c),
+		})
 	}
 	return out
 }

@@ -13,6 +13,7 @@ func TestResources(t *testing.T) {
 	used := func(arm string, cpu float64, mib int64, restarts, lines int) analysis.Resource {
 		return analysis.Resource{Arm: arm, CPUSeconds: cpu, PeakBytes: mib << 20, Restarts: restarts, ErrorLines: lines, StartupMS: 400}
 	}
+	starts := func(arm string, ms float64) analysis.Resource { return analysis.Resource{Arm: arm, StartupMS: ms} }
 	base, control := used("base", 2, 100, 0, 3), used("control", 2.1, 102, 0, 2)
 	for _, tt := range []struct {
 		name string
@@ -27,6 +28,14 @@ func TestResources(t *testing.T) {
 		{"restart", []analysis.Resource{base, control, used("head", 2, 100, 1, 3)}, []string{"resource more service resource.restarts 1/1"}},
 		{"base restarts too", []analysis.Resource{used("base", 2, 100, 1, 3), control, used("head", 2, 100, 1, 3)}, nil},
 		{"errors in the log", []analysis.Resource{base, control, used("head", 2, 100, 0, 40)}, []string{"resource more service resource.error-lines 1/1"}},
+		{"slow to start", []analysis.Resource{starts("base", 1000), starts("control", 2000), starts("head", 6000)}, []string{"resource more service resource.startup 1/1"}},
+		{"slower to start, within seconds", []analysis.Resource{starts("base", 0), starts("control", 1000), starts("head", 3900)}, nil},
+		{"slower to start, less than twice", []analysis.Resource{starts("base", 20000), starts("control", 21000), starts("head", 41000)}, nil},
+		{"slower to start, within noise", []analysis.Resource{starts("base", 1000), starts("control", 5000), starts("head", 16900)}, nil},
+		{"slower to start, beyond noise", []analysis.Resource{starts("base", 1000), starts("control", 5000), starts("head", 17100)}, []string{"resource more service resource.startup 1/1"}},
+		{"base was ready within the second", []analysis.Resource{starts("base", 0), starts("head", 9000)}, []string{"resource more service resource.startup 1/1"}},
+		{"larger image", []analysis.Resource{{Arm: "base", ImageBytes: 50 << 20}, {Arm: "control", ImageBytes: 50 << 20}, {Arm: "head", ImageBytes: 61 << 20}}, []string{"resource more service resource.image 1/1"}},
+		{"base's image was not measured", []analysis.Resource{{Arm: "base"}, {Arm: "head", ImageBytes: 61 << 20}}, nil},
 		{"unknown", []analysis.Resource{{Arm: "base", Unavailable: "no cgroup"}, used("head", 9, 900, 0, 0)}, nil},
 		{"nothing", nil, nil},
 	} {

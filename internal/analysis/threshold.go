@@ -21,14 +21,16 @@ import (
 // without a kind, changed and stale (shares of exchanges), errors (answers of
 // head with status 500 and above, or none), misses (calls of head that nothing
 // recorded answers), open.p50 and open.p90 (head's, in open-loop rounds),
-// open.slower, capacity.head and capacity.base (requests a second), and cpu,
-// memory, startup, image (growth of head over base) and restarts.
+// open.slower, capacity.head and capacity.base (requests a second), cpu, memory
+// and image (growth of head over base), startup (the same, or head's time, as in
+// startup < 10s) and restarts.
 type Threshold struct {
 	// Endpoint is "" for all endpoints, or for metrics of the whole run.
 	Endpoint string
 	metric   string
 	op       string
-	limit    float64 // in the unit of the metric: ms, share or count
+	unit     unitName
+	limit    float64 // in that unit: ms, share or count
 	of       string  // metric that limit is a multiple of; "" for none
 	text     string
 }
@@ -59,16 +61,18 @@ type metric struct {
 	unit unitName
 	// each says that the metric has a value for each endpoint.
 	each bool
+	// or is another unit that the metric can be asked for in; "" for none.
+	or unitName
 }
 
 var metrics = []metric{
-	{"p50", unitMS, true}, {"p90", unitMS, true}, {"p99", unitMS, true}, {"slower", unitShare, true},
-	{"findings", unitCount, true}, {"findings.response", unitCount, true}, {"findings.outbound", unitCount, true},
-	{"findings.crash", unitCount, true}, {"findings.latency", unitCount, true}, {"findings.resource", unitCount, false},
-	{"changed", unitShare, false}, {"stale", unitShare, false}, {"errors", unitCount, true}, {"misses", unitCount, false},
-	{"open.p50", unitMS, false}, {"open.p90", unitMS, false}, {"open.slower", unitShare, false},
-	{"capacity.head", unitRate, false}, {"capacity.base", unitRate, false},
-	{"cpu", unitShare, false}, {"memory", unitShare, false}, {"startup", unitShare, false}, {"image", unitShare, false}, {"restarts", unitCount, false},
+	{name: "p50", unit: unitMS, each: true}, {name: "p90", unit: unitMS, each: true}, {name: "p99", unit: unitMS, each: true}, {name: "slower", unit: unitShare, each: true},
+	{name: "findings", unit: unitCount, each: true}, {name: "findings.response", unit: unitCount, each: true}, {name: "findings.outbound", unit: unitCount, each: true},
+	{name: "findings.crash", unit: unitCount, each: true}, {name: "findings.latency", unit: unitCount, each: true}, {name: "findings.resource", unit: unitCount},
+	{name: "changed", unit: unitShare}, {name: "stale", unit: unitShare}, {name: "errors", unit: unitCount, each: true}, {name: "misses", unit: unitCount},
+	{name: "open.p50", unit: unitMS}, {name: "open.p90", unit: unitMS}, {name: "open.slower", unit: unitShare},
+	{name: "capacity.head", unit: unitRate}, {name: "capacity.base", unit: unitRate},
+	{name: "cpu", unit: unitShare}, {name: "memory", unit: unitShare}, {name: "startup", unit: unitShare, or: unitMS}, {name: "image", unit: unitShare}, {name: "restarts", unit: unitCount},
 }
 
 var operators = []string{"<=", ">=", "==", "!=", "<", ">"} // longer ones first
@@ -118,7 +122,7 @@ func ParseThreshold(text string) (Threshold, error) {
 	case t.Endpoint != "" && !metrics[i].each:
 		return fail("%s is a metric of the whole run, not of an endpoint,", metrics[i].name)
 	}
-	t.metric, at = metrics[i].name, end
+	t.metric, t.unit, at = metrics[i].name, metrics[i].unit, end
 	skip()
 	for _, op := range operators {
 		if strings.HasPrefix(text[at:], op) {
@@ -146,7 +150,11 @@ func ParseThreshold(text string) (Threshold, error) {
 		t.limit, t.of = limit, rest
 		return t, nil
 	}
-	factor, ok := unitFactor(metrics[i].unit, rest)
+	factor, ok := unitFactor(t.unit, rest)
+	if or := metrics[i].or; !ok && or != "" {
+		t.unit = or
+		factor, ok = unitFactor(or, rest)
+	}
 	if !ok {
 		return fail("%s", wantUnit(metrics[i]))
 	}
@@ -179,6 +187,9 @@ func unitFactor(u unitName, written string) (float64, bool) {
 }
 
 func wantUnit(m metric) string {
+	if m.or == unitMS {
+		return m.name + " takes growth over base in %, or a time in us, ms or s; the unit must stand"
+	}
 	switch m.unit {
 	case unitMS:
 		return m.name + " takes a time in us, ms or s; the unit must stand"
@@ -273,8 +284,7 @@ func compareFloats(a, b float64) int {
 }
 
 func (t Threshold) show(v float64) string {
-	i := slices.IndexFunc(metrics, func(m metric) bool { return m.name == t.metric })
-	switch metrics[i].unit {
+	switch t.unit {
 	case unitMS:
 		return fmt.Sprintf("%.4g ms", v)
 	case unitShare:
@@ -419,6 +429,9 @@ func (t Threshold) readResource(result *Result) ([]reading, string) {
 	case "memory":
 		return growth(float64(base.PeakBytes), float64(head.PeakBytes))
 	case "startup":
+		if t.unit == unitMS {
+			return []reading{{"", head.StartupMS}}, ""
+		}
 		return growth(base.StartupMS, head.StartupMS)
 	case "image":
 		return growth(float64(base.ImageBytes), float64(head.ImageBytes))

@@ -30,6 +30,11 @@ func TestParseThreshold(t *testing.T) {
 		{"capacity.head >= 200", ""},
 		{"capacity.head >= 200/s", ""},
 		{"capacity.head >= 0.9 capacity.base", ""},
+		{"startup < 10s", ""},
+		{"startup <= 800 ms", ""},
+		{"startup < 50%", ""},
+		{"startup < 10", "startup takes growth over base in %, or a time in us, ms or s; the unit must stand at character 13"},
+		{"cpu < 10s", "cpu takes a share; % must stand at character 9"},
 		{"capacity.head >= 0.9 open.p90", "a multiple of the other, 0.9 capacity.base; it must stand at character 22"},
 		{"p90 < 2 open.p90", "p90 takes a time in us, ms or s; the unit must stand at character 9"},
 		{"capacity.head >= capacity.base", "a number must stand at character 18"},
@@ -61,7 +66,7 @@ func TestParseThreshold(t *testing.T) {
 }
 
 func FuzzParseThreshold(f *testing.F) {
-	for _, s := range []string{"p90 < 150ms", "GET /a: slower<10%", ": ", "p90", "\xff", "findings..x == 1", "capacity.head >= 0.9 capacity.base", "open.p90<0 open.p50"} {
+	for _, s := range []string{"p90 < 150ms", "GET /a: slower<10%", ": ", "p90", "\xff", "findings..x == 1", "capacity.head >= 0.9 capacity.base", "open.p90<0 open.p50", "startup < 10s"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -92,7 +97,7 @@ func TestThresholds(t *testing.T) {
 	w := miniature.Record()
 	in := input(w, miniature.Faults{Fails: func(sku string) bool { return sku == "SKU-004" }})
 	in.Rounds = measured(1, 12, 4, 60, 1.25, false)
-	in.Resources = []analysis.Resource{{Arm: "base", CPUSeconds: 1, PeakBytes: 100}, {Arm: "head", CPUSeconds: 1.3, PeakBytes: 100, Restarts: 1}}
+	in.Resources = []analysis.Resource{{Arm: "base", CPUSeconds: 1, PeakBytes: 100, StartupMS: 1000}, {Arm: "head", CPUSeconds: 1.3, PeakBytes: 100, Restarts: 1, StartupMS: 1800}}
 	for _, tt := range []struct {
 		text    string
 		holds   bool
@@ -117,6 +122,9 @@ func TestThresholds(t *testing.T) {
 		{"memory <= 0%", true, "", "0 %", false},
 		{"restarts == 0", false, "", "1", false},
 		{"image < 5%", true, "", "", true},
+		{"startup < 1.5s", false, "", "1800 ms", false},
+		{"startup < 2s", true, "", "1800 ms", false},
+		{"startup < 50%", false, "", "80 %", false},
 	} {
 		t.Run(tt.text, func(t *testing.T) {
 			got := analysis.Run(in, analysis.Options{FailOn: []string{"never"}, Thresholds: thresholds(t, tt.text)})

@@ -55,6 +55,9 @@ type Release struct {
 	Namespace string
 	// Notes say what differs from the chart as it is, one sentence each.
 	Notes []string
+	// Startup is how long the service took to become ready once its containers
+	// ran, in whole seconds; WaitReady sets it.
+	Startup time.Duration
 
 	kube     *Kube
 	chart    *Chart

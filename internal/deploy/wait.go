@@ -18,35 +18,37 @@ import (
 // *NotReadyError as soon as one cannot become ready by itself, or when the
 // options' ReadyTimeout is over.
 func (r *Release) WaitReady(ctx context.Context) error {
-	return r.kube.waitReady(ctx, r.Namespace, r.wants, r.chart.opts.ReadyTimeout)
+	var err error
+	r.Startup, err = r.kube.waitReady(ctx, r.Namespace, r.wants, r.chart.opts.ReadyTimeout)
+	return err
 }
 
 // errSlow is the cause of a wait that took too long.
 var errSlow = errors.New("took too long")
 
-func (k *Kube) waitReady(ctx context.Context, namespace string, wants []workload, timeout time.Duration) error {
+func (k *Kube) waitReady(ctx context.Context, namespace string, wants []workload, timeout time.Duration) (startup time.Duration, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errSlow)
 	defer cancel()
 	w := &waiting{kube: k, namespace: namespace, wants: wants, pods: map[string]*corev1.Pod{}, began: time.Now()}
-	err := w.run(ctx)
+	err = w.run(ctx)
 	var stuck *NotReadyError
 	switch {
 	case err == nil:
-		return nil
+		return w.startup(), nil
 	case errors.As(err, &stuck):
 	case errors.Is(context.Cause(ctx), errSlow) && w.trouble != nil:
 		// Nothing is known of the pods, so nothing is said of them.
-		return fmt.Errorf("wait for the pods of namespace %s: the API does not answer: %w", namespace, w.trouble)
+		return 0, fmt.Errorf("wait for the pods of namespace %s: the API does not answer: %w", namespace, w.trouble)
 	case errors.Is(context.Cause(ctx), errSlow):
 		stuck = w.slow(timeout)
 	default:
-		return fmt.Errorf("wait for the pods of namespace %s: %w", namespace, err)
+		return 0, fmt.Errorf("wait for the pods of namespace %s: %w", namespace, err)
 	}
 	// The evidence is worth a few seconds of its own.
 	ctx, cancelEvidence := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancelEvidence()
 	k.evidence(ctx, stuck)
-	return stuck
+	return 0, stuck
 }
 
 // waiting is the state of one wait.
@@ -215,6 +217,48 @@ func (w *waiting) event(e *corev1.Event, slow bool) *NotReadyError {
 		}
 	}
 	return nil
+}
+
+// startup is how long the slowest pod took from the start of its first container
+// until it was ready, by the kubelet's own account, which has whole seconds. What
+// came before, the pull of an image above all, is not the service's.
+func (w *waiting) startup() time.Duration {
+	var longest time.Duration
+	for _, want := range w.wants {
+		for _, p := range w.pods {
+			if want.owns(p) && podReady(p) {
+				longest = max(longest, startupOf(p))
+			}
+		}
+	}
+	return longest
+}
+
+func startupOf(p *corev1.Pod) time.Duration {
+	var first, ready time.Time
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
+			var at metav1.Time
+			switch {
+			case state.Running != nil:
+				at = state.Running.StartedAt
+			case state.Terminated != nil:
+				at = state.Terminated.StartedAt
+			}
+			if !at.IsZero() && (first.IsZero() || at.Time.Before(first)) {
+				first = at.Time
+			}
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			ready = c.LastTransitionTime.Time
+		}
+	}
+	if first.IsZero() || ready.IsZero() {
+		return 0
+	}
+	return max(0, ready.Sub(first))
 }
 
 // started reports whether a container of the pod has ever run, for which all of

@@ -112,7 +112,10 @@ func TestWaitReady(t *testing.T) {
 		api := fake.NewClientset(pod("orders-1", false))
 		k := &Kube{api: api}
 		done := make(chan error, 1)
-		go func() { done <- k.waitReady(t.Context(), "head", orders, 20*time.Second) }()
+		go func() {
+			_, err := k.waitReady(t.Context(), "head", orders, 20*time.Second)
+			done <- err
+		}()
 		time.Sleep(50 * time.Millisecond)
 		if _, err := api.CoreV1().Pods("head").UpdateStatus(t.Context(), pod("orders-1", true), metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
@@ -128,21 +131,21 @@ func TestWaitReady(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "head"}, Type: "Warning", Reason: "BackOff", Message: "restarting failed container",
 			InvolvedObject: corev1.ObjectReference{Name: "orders-1", Kind: "Pod"},
 		}
-		err := (&Kube{api: fake.NewClientset(stuck, warning)}).waitReady(t.Context(), "head", orders, 20*time.Second)
+		_, err := (&Kube{api: fake.NewClientset(stuck, warning)}).waitReady(t.Context(), "head", orders, 20*time.Second)
 		var notReady *NotReadyError
 		if !errors.As(err, &notReady) || notReady.Reason != "CrashLoopBackOff" || len(notReady.Events) != 1 || len(notReady.Log) != 1 {
 			t.Errorf("got %+v (%v), want the crash with one event and one log line", notReady, err)
 		}
 	})
 	t.Run("slow", func(t *testing.T) {
-		err := (&Kube{api: fake.NewClientset(pod("orders-1", false))}).waitReady(t.Context(), "head", orders, 100*time.Millisecond)
+		_, err := (&Kube{api: fake.NewClientset(pod("orders-1", false))}).waitReady(t.Context(), "head", orders, 100*time.Millisecond)
 		var notReady *NotReadyError
 		if !errors.As(err, &notReady) || notReady.Reason != "NotReady" || notReady.Pod != "orders-1" {
 			t.Errorf("got %v, want the pod that was not ready in time", err)
 		}
 	})
 	t.Run("nothing appears", func(t *testing.T) {
-		err := (&Kube{api: fake.NewClientset()}).waitReady(t.Context(), "head", orders, 100*time.Millisecond)
+		_, err := (&Kube{api: fake.NewClientset()}).waitReady(t.Context(), "head", orders, 100*time.Millisecond)
 		var notReady *NotReadyError
 		if !errors.As(err, &notReady) || notReady.Reason != "NoPods" || !strings.Contains(err.Error(), "Deployment orders") {
 			t.Errorf("got %v, want the workload without pods", err)
@@ -151,7 +154,7 @@ func TestWaitReady(t *testing.T) {
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := (&Kube{api: fake.NewClientset(pod("orders-1", false))}).waitReady(ctx, "head", orders, time.Minute)
+		_, err := (&Kube{api: fake.NewClientset(pod("orders-1", false))}).waitReady(ctx, "head", orders, time.Minute)
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want the cancellation", err)
 		}
@@ -205,7 +208,7 @@ func TestWaitReadyOutlastsTheAPI(t *testing.T) {
 			if tc.times > 2 {
 				limit = time.Second
 			}
-			err := (&Kube{api: api}).waitReady(t.Context(), "head", orders, limit)
+			_, err := (&Kube{api: api}).waitReady(t.Context(), "head", orders, limit)
 			var stuck *NotReadyError
 			if tc.fails == "" && err != nil || tc.fails != "" && (err == nil || !strings.Contains(err.Error(), tc.fails) || errors.As(err, &stuck)) {
 				t.Errorf("got %v, want %q", err, tc.fails)
@@ -272,6 +275,49 @@ func TestRemoveNamespacesGoesOn(t *testing.T) {
 	left, listErr := api.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{})
 	if err == nil || !strings.Contains(err.Error(), "namespace a: not now") || listErr != nil || len(left.Items) != 1 {
 		t.Errorf("got %v with %d left, %v; want the one that cannot be removed", err, len(left.Items), listErr)
+	}
+}
+
+// TestStartupIsTheServicesOwn counts from the first container that ran, what ended
+// before included, to the moment the pod was ready.
+func TestStartupIsTheServicesOwn(t *testing.T) {
+	at := func(second int) metav1.Time { return metav1.NewTime(time.Date(2026, 1, 2, 3, 4, second, 0, time.UTC)) }
+	running := func(second int) corev1.ContainerState {
+		return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at(second)}}
+	}
+	ended := func(second int) corev1.ContainerState {
+		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{StartedAt: at(second)}}
+	}
+	readyAt := func(name string, second int) *corev1.Pod {
+		p := pod(name, true)
+		p.CreationTimestamp, p.Status.Conditions[0].LastTransitionTime = at(0), at(second)
+		return p
+	}
+	plain, prepared, restarted, other := readyAt("plain", 12), readyAt("prepared", 13), readyAt("restarted", 20), readyAt("other", 59)
+	plain.Status.ContainerStatuses = []corev1.ContainerStatus{{State: running(11)}, {State: running(10)}}
+	prepared.Status.InitContainerStatuses = []corev1.ContainerStatus{{State: ended(8)}}
+	prepared.Status.ContainerStatuses = []corev1.ContainerStatus{{State: running(12)}}
+	restarted.Status.ContainerStatuses = []corev1.ContainerStatus{{State: running(19), LastTerminationState: ended(10)}}
+	other.Labels = nil
+	other.Status.ContainerStatuses = plain.Status.ContainerStatuses
+	for name, tc := range map[string]struct {
+		pods []*corev1.Pod
+		want time.Duration
+	}{
+		"two containers":      {[]*corev1.Pod{plain}, 2 * time.Second},
+		"init container":      {[]*corev1.Pod{prepared}, 5 * time.Second},
+		"restarted meanwhile": {[]*corev1.Pod{restarted}, 10 * time.Second},
+		"the slowest counts":  {[]*corev1.Pod{plain, prepared}, 5 * time.Second},
+		"of something else":   {[]*corev1.Pod{plain, other}, 2 * time.Second},
+		"unknown":             {[]*corev1.Pod{pod("orders-1", true)}, 0},
+	} {
+		w := &waiting{wants: orders, pods: map[string]*corev1.Pod{}}
+		for _, p := range tc.pods {
+			w.pods[p.Name] = p
+		}
+		if got := w.startup(); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
 	}
 }
 

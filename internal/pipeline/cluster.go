@@ -47,7 +47,6 @@ type podArm struct {
 	pull     []string       // Secrets with credentials of registries
 	release  *deploy.Release
 	endpoint deploy.Endpoint
-	startup  time.Duration
 }
 
 func newOnCluster(r *run) *onCluster {
@@ -278,7 +277,6 @@ func (c *onCluster) deploy(ctx context.Context, arm Arm, project string) error {
 	if c.o.Image.Context != "" {
 		loaded = []string{ref}
 	}
-	begun := c.r.options.Now()
 	a.release, err = chart.Install(ctx, c.kube, deploy.Arm{
 		Namespace: c.namespace(arm), Nameserver: a.pod.Address, Domain: c.dns.Domain, CA: c.r.authority.CertPEM(), Loaded: loaded,
 		Owned: c.cluster.Owned, PullSecrets: a.pull,
@@ -303,7 +301,6 @@ func (c *onCluster) deploy(ctx context.Context, arm Arm, project string) error {
 	if err != nil {
 		return err
 	}
-	a.startup = c.r.options.Now().Sub(begun)
 	if arm == Head {
 		for _, n := range a.release.Notes {
 			c.r.note("On the cluster, %s.", n)
@@ -398,7 +395,7 @@ func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, 
 	}
 	out := analysis.Resource{
 		Arm: string(arm), CPUSeconds: used.CPU.Seconds(), PeakBytes: used.MemoryBytes, Restarts: used.Restarts,
-		StartupMS: float64(a.startup.Milliseconds()),
+		StartupMS: float64(a.release.Startup.Milliseconds()),
 	}
 	if age := c.r.options.Now().Sub(used.At); age > staleUsage {
 		out.Unavailable = fmt.Sprintf("the kubelet last looked %.0f s before the end", age.Seconds())

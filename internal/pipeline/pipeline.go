@@ -146,6 +146,7 @@ type run struct {
 	chaos     []*chaosPass     // while dependencies went wrong
 	// concurrency is that of the passes: that of the options, or less.
 	concurrency int
+	logUnread   bool      // the log of an arm could not be read for errors
 	stopped     string    // why measuring ended
 	past        []pastRun // of the history of noise
 	loaded      *Load

@@ -240,13 +240,13 @@ func (r *run) pass(arm Arm, plan passPlan, seen *observation) step {
 	}
 }
 
-// countErrorLines returns how many lines of an arm's log tell of an error, 0
-// when the log cannot be read.
+// countErrorLines returns how many lines of an arm's log tell of an error. Where
+// one log cannot be read, no arm is held to the lines of another.
 func (r *run) countErrorLines(ctx context.Context, arm Arm) int {
 	n, err := r.target.errorLines(ctx, arm)
 	if err != nil {
 		r.progress.Note("%s: its log could not be read for errors: %v", arm, err)
-		return 0
+		r.logUnread = true
 	}
 	return n
 }
@@ -266,9 +266,10 @@ func unanswered(live []*traffic.Exchange) string {
 func (r *run) judge(ctx context.Context) error {
 	for _, arm := range arms {
 		if used, err := r.target.resources(ctx, arm); err == nil {
-			// Of all passes, only this one gave every arm the same work.
+			// Of all passes, only this one gave every arm the same work, and only
+			// the first start was that of all arms side by side.
 			if before := r.seen[arm].used; before != nil {
-				used.CPUSeconds, used.ErrorLines = before.CPUSeconds, before.ErrorLines
+				used.CPUSeconds, used.ErrorLines, used.StartupMS = before.CPUSeconds, before.ErrorLines, before.StartupMS
 			}
 			r.seen[arm].used = &used
 		}
@@ -308,7 +309,11 @@ func (r *run) input() analysis.Input {
 	}
 	for _, arm := range arms {
 		if used := r.seen[arm].used; used != nil {
-			in.Resources = append(in.Resources, *used)
+			used := *used
+			if r.logUnread {
+				used.ErrorLines = 0
+			}
+			in.Resources = append(in.Resources, used)
 		}
 	}
 	return in

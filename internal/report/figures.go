@@ -7,6 +7,15 @@ import (
 	"strings"
 )
 
+// startup writes how long a service took to become ready. A cluster knows whole
+// seconds only.
+func startup(ms float64) string {
+	if ms == 0 {
+		return "less than 1 s"
+	}
+	return millis(ms)
+}
+
 // millis writes a duration in milliseconds with its unit.
 func millis(ms float64) string {
 	switch {

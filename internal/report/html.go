@@ -26,7 +26,7 @@ type HTMLOptions struct {
 // it needs no script, and it follows the reader's light or dark setting.
 func (d *Document) WriteHTML(w io.Writer, opts HTMLOptions) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"millis": millis, "seconds": seconds, "share": share, "change": change, "interval": interval,
+		"millis": millis, "startup": startup, "seconds": seconds, "share": share, "change": change, "interval": interval,
 		"thousands": thousands, "count": count, "size": size, "waitedShares": waitedShares, "waitedWord": waitedWord, "line": visible, "what": whatChanged,
 		"cause": causeOf, "times": times, "because": because, "holds": thresholdWord, "ref": refName, "changed": func(c analysis.Change) string { return whatChanged(analysis.Finding{Change: c}) }, "kind": kindOf, "seen": seen, "short": short,
 	}).Parse(htmlSource)

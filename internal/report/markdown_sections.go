@@ -356,7 +356,7 @@ func (d *Document) method() []string {
 			continue
 		}
 		out = append(out, fmt.Sprintf("Resources of %s: %.1f s of processor time, %s at most%s, %s, ready after %s, %s in its log.", r.Arm, r.CPUSeconds, size(r.PeakBytes),
-			imageSize(r), count(r.Restarts, "restart"), millis(r.StartupMS), count(r.ErrorLines, "error")))
+			imageSize(r), count(r.Restarts, "restart"), startup(r.StartupMS), count(r.ErrorLines, "error")))
 	}
 	if len(d.Run.Stages) > 0 {
 		var stages []string
