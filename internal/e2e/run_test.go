@@ -58,7 +58,10 @@ func TestRegressionsAreFound(t *testing.T) {
 				args = append(args, "--fail-on", "response,outbound,crash,fragility")
 			}
 			repository := newRepository(t, r)
-			checkMeasured(t, r.expect, func() (*report.Document, int) { return run(t, repository, args...) })
+			d := checkMeasured(t, r.expect, func() (*report.Document, int) { return run(t, repository, args...) })
+			if r.name == repeating {
+				waitsLonger(t, d)
+			}
 		})
 	}
 }
