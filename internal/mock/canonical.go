@@ -77,8 +77,11 @@ func (c *canonicalizer) form(dst form, dependency string, req *traffic.Request) 
 	}
 	f = append(f, token{part, "header"})
 	for _, name := range c.headers {
-		for _, value := range req.Header.Values(name) {
-			as := text
+		for _, field := range req.Header {
+			if !isName(field.Name, name) {
+				continue
+			}
+			as, value := text, field.Value
 			if slices.Contains(signatureHeaders, name) {
 				as = literal // these name things, which no service makes up
 			}

@@ -14,9 +14,9 @@ type dependencies struct {
 	recorded  map[string]bool     // normalised authorities
 	byHost    map[string][]string // host without port -> authorities
 	byService map[string][]string // first label of cluster names -> authorities
-	cache     sync.Map            // written -> dependency; bounded by maxCache
-	cached    sync.Mutex
-	count     int
+
+	cached sync.RWMutex
+	cache  map[written]string // to dependencies; bounded by maxCache
 }
 
 // written is how a caller wrote an authority.
@@ -27,7 +27,7 @@ type written struct{ scheme, authority string }
 const maxCache = 4096
 
 func newDependencies() *dependencies {
-	return &dependencies{recorded: map[string]bool{}, byHost: map[string][]string{}, byService: map[string][]string{}}
+	return &dependencies{recorded: map[string]bool{}, byHost: map[string][]string{}, byService: map[string][]string{}, cache: map[written]string{}}
 }
 
 // add notes a recorded authority and returns the dependency's name.
@@ -48,16 +48,18 @@ func (d *dependencies) add(scheme, authority string) string {
 // resolve returns the dependency that a live authority means.
 func (d *dependencies) resolve(scheme, authority string) string {
 	key := written{scheme, authority}
-	if name, ok := d.cache.Load(key); ok {
-		return name.(string)
+	d.cached.RLock()
+	name, ok := d.cache[key]
+	d.cached.RUnlock()
+	if ok {
+		return name
 	}
-	name := d.find(normalAuthority(scheme, authority))
+	name = d.find(normalAuthority(scheme, authority))
 	d.cached.Lock()
-	if d.count < maxCache {
-		d.count++
-		d.cache.Store(key, name)
+	defer d.cached.Unlock()
+	if len(d.cache) < maxCache {
+		d.cache[written{scheme, strings.Clone(authority)}] = name // not the head that it is a part of
 	}
-	d.cached.Unlock()
 	return name
 }
 

@@ -27,11 +27,11 @@ func (h *http1) begin(req *traffic.Request, response *traffic.Response) error {
 	dropped := connectionFields(response.Header)
 	for _, field := range response.Header {
 		switch {
-		case strings.EqualFold(field.Name, "Content-Length"):
+		case isName(field.Name, "Content-Length"):
 			b, f.length = appendOnce(b, field.Name, f.length)
-		case strings.EqualFold(field.Name, "Transfer-Encoding"):
+		case isName(field.Name, "Transfer-Encoding"):
 			b, f.coding = appendOnce(b, field.Name, f.coding)
-		case strings.EqualFold(field.Name, "Trailer"):
+		case isName(field.Name, "Trailer"):
 			b, f.trailer = appendOnce(b, field.Name, f.trailer)
 		case !isToken(field.Name) || belongsToConnection(field.Name, dropped):
 		default:
@@ -49,6 +49,11 @@ func (h *http1) begin(req *traffic.Request, response *traffic.Response) error {
 	h.chunked, h.bodiless = f.coding != "" || f.chunked, f.bodiless
 	_, err := h.out.Write(append(b, "\r\n"...))
 	return err
+}
+
+// isName reports whether a field has a name. Most differ in length already.
+func isName(field, name string) bool {
+	return len(field) == len(name) && strings.EqualFold(field, name)
 }
 
 // framing is how a body is delimited on this connection; each field is written

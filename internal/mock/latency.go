@@ -164,7 +164,12 @@ func (s *spread) logNormal() (median time.Duration, sigma float64) {
 }
 
 // since is how long ago a call began.
-func (m *Mock) since(began time.Time) time.Duration { return m.opts.Now().Sub(began) }
+func (m *Mock) since(began time.Time) time.Duration {
+	if m.wallClock {
+		return time.Since(began) // reads one clock, where time.Now reads two
+	}
+	return m.opts.Now().Sub(began)
+}
 
 // wait returns at a point in time, counted from when a call began.
 func (m *Mock) wait(ctx context.Context, began time.Time, after time.Duration) error {

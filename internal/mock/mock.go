@@ -20,6 +20,8 @@ type Mock struct {
 	index  *index
 	waiter *timing.Waiter
 
+	wallClock bool // opts.Now is time.Now
+
 	mu     sync.RWMutex
 	passes map[uint32]*pass
 	now    atomic.Uint32 // the pass of calls without a mark
@@ -61,7 +63,7 @@ func New(recorded []*traffic.Exchange, ca *authority.Authority, opts Options) (*
 		return nil, err
 	}
 	m := &Mock{opts: o, rules: rules, ca: ca, index: newIndex(recorded, &o, types), waiter: &timing.Waiter{Learn: true}, passes: map[uint32]*pass{}}
-	m.ring = ring
+	m.ring, m.wallClock = ring, opts.Now == nil
 	if m.opts.Wait == nil {
 		m.opts.Wait = m.waiter.Until
 	}
