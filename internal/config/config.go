@@ -161,7 +161,7 @@ type Mock struct {
 	// RepeatOf is Repeat for single dependencies, by host.
 	RepeatOf    map[string]string `yaml:"repeat-of"`
 	Rules       string            `yaml:"rules" doc:"file of mock rules for calls that were never recorded"`
-	Descriptors string            `yaml:"descriptors" doc:"file with the protobuf descriptors of gRPC dependencies (protoc --include_imports --descriptor_set_out), by which calls are matched, compared and explained with the names of their fields"`
+	Descriptors string            `yaml:"descriptors" doc:"file with the protobuf descriptors of the service and its dependencies (protoc --include_imports --descriptor_set_out), by which calls are matched, compared, explained and given live values with the names of their fields"`
 	Issuers     []string          `yaml:"issuers" doc:"issuers of tokens, as https://login.example, whose keys the mock serves besides those of the recording's issuers; never for none at all"`
 	Fuzzy       bool              `yaml:"fuzzy" doc:"answer a read that nothing recorded equals from the recorded call most like it; such an answer is a guess and shown as one"`
 	FuzzyScore  float64           `yaml:"fuzzy-score" doc:"how alike the two must be, 0 to 1"`
