@@ -7,8 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -33,7 +31,7 @@ import (
 // process of its own, pinned to another core, that answers 256 bytes from an
 // event loop and notes when each request arrived. Run them with
 //
-//	go test -run=^$ -bench='MaxRate|SendError|Trace' -benchtime=1x -count=5 ./internal/replay
+//	go test -run=^$ -bench='MaxRate|SendError' -benchtime=1x -count=5 ./internal/replay
 //
 // and read cpu-us/req and the error quantiles; ns/op means nothing here.
 
@@ -188,10 +186,16 @@ func (s *sinkProcess) arrivals(b *testing.B) []int64 {
 	return at
 }
 
+// cpuTime is what this process used so far, and the processes that it waited
+// for.
 func cpuTime() time.Duration {
-	var u unix.Rusage
-	unix.Getrusage(unix.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	var sum int64
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		unix.Getrusage(who, &u)
+		sum += u.Utime.Nano() + u.Stime.Nano()
+	}
+	return time.Duration(sum)
 }
 
 // sender sends requests to addr: rate a second for d, or as fast as it can on
@@ -201,7 +205,7 @@ type sender struct {
 	send func(b *testing.B, addr string, rate, connections int, d time.Duration)
 }
 
-var senders = []sender{{"reprise", sendReprise}, {"vegeta", sendVegeta}, {"nethttp", sendNetHTTP}, {"fortio", sendFortio}}
+var senders = []sender{{"reprise", sendReprise}, {"vegeta", sendVegeta}, {"nethttp", sendNetHTTP}, {"fortio", sendFortio}, {"wrk", sendWrk}}
 
 func sendReprise(b *testing.B, addr string, rate, connections int, d time.Duration) {
 	var exchanges []*traffic.Exchange
@@ -247,6 +251,21 @@ func sendFortio(b *testing.B, addr string, rate, connections int, d time.Duratio
 	}
 	if n := result.RetCodes[http.StatusOK]; n != result.DurationHistogram.Count {
 		b.Fatalf("%d of %d answers have status 200", n, result.DurationHistogram.Count)
+	}
+}
+
+// sendWrk runs wrk, which is written in C, as a process of its own.
+func sendWrk(b *testing.B, addr string, rate, connections int, d time.Duration) {
+	if rate != 0 {
+		b.Skip("wrk has no schedule")
+	}
+	wrk, err := exec.LookPath("wrk")
+	if err != nil {
+		b.Skip("wrk is not installed (apt-get install wrk)")
+	}
+	out, err := exec.Command(wrk, "-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%ds", int(d.Seconds())), "http://"+addr+"/").CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("Socket errors")) || bytes.Contains(out, []byte("Non-2xx")) {
+		b.Fatalf("wrk: %v: %s", err, out)
 	}
 }
 
@@ -362,61 +381,4 @@ func BenchmarkSendError(b *testing.B) {
 			})
 		}
 	}
-}
-
-// BenchmarkTrace replays ten seconds of random arrivals at their own speed and
-// at ten times it, and compares the gaps between requests at the sink with the
-// recorded ones: the Kolmogorov-Smirnov distance, and by how much the whole took
-// too long.
-func BenchmarkTrace(b *testing.B) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var exchanges []*traffic.Exchange
-	var moment time.Duration
-	for i := 0; moment < 10*time.Second; i++ {
-		exchanges = append(exchanges, at(recorded(i, "GET", "/"), moment))
-		moment += time.Duration(rng.ExpFloat64() * float64(5*time.Millisecond))
-	}
-	for _, speed := range []float64{1, 10} {
-		b.Run(fmt.Sprintf("%gx", speed), func(b *testing.B) {
-			sink := startSink(b)
-			e := newEngine(b, exchanges...)
-			p, err := e.Plan(replay.Load{Speed: speed})
-			if err != nil {
-				b.Fatal(err)
-			}
-			for range b.N {
-				sink.arrivals(b)
-				if _, err := e.Drive(context.Background(), replay.Target{Arm: "base", Addr: sink.addr}, p); err != nil {
-					b.Fatal(err)
-				}
-				arrived := sink.arrivals(b)
-				slices.Sort(arrived)
-				var planned, seen []float64
-				for i := 1; i < len(exchanges); i++ {
-					planned = append(planned, exchanges[i].Start.Sub(exchanges[i-1].Start).Seconds()/speed)
-					seen = append(seen, float64(arrived[i]-arrived[i-1])/1e9)
-				}
-				length := exchanges[len(exchanges)-1].Start.Sub(epoch).Seconds() / speed
-				took := float64(arrived[len(arrived)-1]-arrived[0]) / 1e9
-				b.ReportMetric(kolmogorov(planned, seen), "KS")
-				b.ReportMetric(100*(took/length-1), "longer-%")
-			}
-		})
-	}
-}
-
-// kolmogorov returns the largest distance between two empirical distributions.
-func kolmogorov(a, b []float64) float64 {
-	slices.Sort(a)
-	slices.Sort(b)
-	most, i, j := 0.0, 0, 0
-	for i < len(a) && j < len(b) {
-		if a[i] <= b[j] {
-			i++
-		} else {
-			j++
-		}
-		most = max(most, math.Abs(float64(i)/float64(len(a))-float64(j)/float64(len(b))))
-	}
-	return most
 }

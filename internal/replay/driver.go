@@ -30,6 +30,7 @@ type driver struct {
 	blocked   int   // jobs that are due but wait for an answer
 	open      int   // jobs that were due and have not ended
 	instances map[instanceKey]*instance
+	recent    *instance // the one asked for last
 	spare     []*job
 	result    *Result
 }
@@ -166,11 +167,9 @@ func (e *Engine) Drive(ctx context.Context, t Target, p *Plan) (*Result, error) 
 func (e *Engine) drive(ctx context.Context, t Target, p *Plan, meet func() time.Time) (*Result, error) {
 	d := e.newDriver(t, p, e.whole(p))
 	d.meet = meet
-	expected := p.Requests
-	if expected < 0 {
-		expected = 1 << 16
+	if p.Requests > 0 {
+		d.result.Samples = make([]Sample, 0, min(p.Requests, 1<<20))
 	}
-	d.result.Samples = make([]Sample, 0, min(expected, 1<<20))
 	return d.run(ctx, slices.ContainsFunc(e.inbound, e.needsWorkers))
 }
 
@@ -261,8 +260,12 @@ func (d *driver) job() *job {
 }
 
 func (d *driver) instanceOf(number int32, part *stretch) *instance {
+	if in := d.recent; in != nil && in.number == number && in.stretch == part {
+		return in
+	}
 	key := instanceKey{number, part}
 	if in, ok := d.instances[key]; ok {
+		d.recent = in
 		return in
 	}
 	copies := int32(d.load.Copies)
@@ -275,7 +278,7 @@ func (d *driver) instanceOf(number int32, part *stretch) *instance {
 		part.users++
 		in.done = make([]bool, len(part.exchanges))
 	}
-	d.instances[key] = in
+	d.instances[key], d.recent = in, in
 	for _, link := range part.earlier {
 		before, ok := d.instances[instanceKey{number, link.stretch}]
 		if !ok || before.done[link.exchange] {
@@ -379,6 +382,9 @@ func (d *driver) settle(j *job, at time.Duration, released []*job) []*job {
 	}
 	if in.left--; in.left == 0 {
 		delete(d.instances, instanceKey{in.number, in.stretch})
+		if d.recent == in {
+			d.recent = nil
+		}
 		if in.stretch.window != nil {
 			in.stretch.leave()
 		}
@@ -443,5 +449,6 @@ func (d *driver) close() error {
 		d.result.Unsent += d.plan.Requests - d.next
 	}
 	d.result.Elapsed = time.Since(d.start)
+	d.result.gather()
 	return d.shots.close()
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -17,14 +16,15 @@ import (
 )
 
 // loop is the fast transport of a load: plain HTTP/1.1 on one locked thread
-// that waits in the kernel for answers and for the next moment at once. It
-// costs no goroutine switch, no lock and no allocation per request, and it is
-// as exact as the kernel's timers.
+// that waits in the kernel for answers and for the next moment at once. A
+// request costs it one write, one read and a share of a wait, no goroutine
+// switch, no lock and no allocation. It looks at the clock for the last stretch
+// before a moment, as long as the kernel was late of late.
 type loop struct {
 	ctx      context.Context
 	d        *driver
-	spin     time.Duration
-	epoll    int
+	aim      aim
+	poller   poller
 	address  unix.Sockaddr
 	family   int
 	conns    []*loopConn // by file descriptor
@@ -34,23 +34,14 @@ type loop struct {
 	flying   int                      // jobs on a connection
 	opening  int                      // connections that are being opened for no job
 	open     int
-	expiry   []expiry // in order of time; entries of requests that ended are skipped
+	waiting  patience
 	buffer   []byte
-	events   [128]unix.EpollEvent
-	coarse   bool // the kernel has no epoll_pwait2
-	begun    bool // the clock of the load runs
+	begun    bool          // the clock of the load runs
+	seen     time.Duration // on that clock when it was last looked at
 	released []*job
 }
 
 type sessionKey struct{ instance, session int32 }
-
-// expiry is when a request, told by its number on the connection, has waited
-// long enough.
-type expiry struct {
-	at     time.Duration
-	conn   *loopConn
-	number uint32
-}
 
 // runLoop sends a load with a loop. It reports false, having sent nothing,
 // when the target needs more than plain HTTP/1.1 over TCP.
@@ -62,7 +53,7 @@ func (e *Engine) runLoop(ctx context.Context, d *driver) (bool, error) {
 	if err != nil {
 		return false, nil // the other transport reports it for each request
 	}
-	l := &loop{ctx: ctx, d: d, spin: timing.DefaultSpin(), buffer: make([]byte, 64<<10), sessions: make(map[sessionKey]*loopConn)}
+	l := &loop{ctx: ctx, d: d, aim: aim{least: timing.DefaultSpin()}, buffer: make([]byte, 64<<10), sessions: make(map[sessionKey]*loopConn)}
 	if ip := addr.IP.To4(); ip != nil || addr.IP == nil {
 		sa := &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte{127, 0, 0, 1}}
 		copy(sa.Addr[:], ip)
@@ -72,24 +63,34 @@ func (e *Engine) runLoop(ctx context.Context, d *driver) (bool, error) {
 		copy(sa.Addr[:], addr.IP.To16())
 		l.family, l.address = unix.AF_INET6, sa
 	}
-	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+	if err = l.poller.open(); err != nil {
 		return false, fmt.Errorf("make an event loop: %w", err)
 	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		// A thread that waits in the kernel while it holds all that the runtime may
+		// run on is robbed of it in every wait, and wakes the thief after each.
+		runtime.GOMAXPROCS(2)
+		defer runtime.GOMAXPROCS(1)
+	}
 	done := make(chan struct{})
-	go func() { // locked and never unlocked: the thread, with its timer slack, ends with it
+	go func() { // locked and never unlocked: the thread, with its hints to the kernel, ends with it
 		defer close(done)
 		runtime.LockOSThread()
-		unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+		punctual(d.load.Max)
 		l.run()
 	}()
 	<-done
 	return true, nil
 }
 
-func (l *loop) now() time.Duration { return time.Since(l.d.start) }
+// now looks at the clock of the load.
+func (l *loop) now() time.Duration {
+	l.seen = time.Since(l.d.start)
+	return l.seen
+}
 
 func (l *loop) run() {
-	defer unix.Close(l.epoll)
+	defer l.poller.close()
 	l.d.start = time.Now()
 	l.warm()
 	l.d.begin()
@@ -99,8 +100,10 @@ func (l *loop) run() {
 		if l.ended() {
 			break
 		}
-		l.wait(l.next())
-		l.expire()
+		if wait, ok := l.next(); ok {
+			l.wait(wait)
+			l.expire()
+		}
 		if l.ctx.Err() != nil {
 			break
 		}
@@ -128,11 +131,11 @@ func (l *loop) warm() {
 func (l *loop) fire() {
 	for {
 		at, ok := l.d.peek()
-		now := l.now()
-		if !ok || at > now || l.d.over(now) {
+		if !ok || l.d.load.Max && (l.flying+len(l.queued) >= l.d.load.Connections || l.d.blocked > 1<<12) {
 			return
 		}
-		if l.d.load.Max && (l.flying+len(l.queued) >= l.d.load.Connections || l.d.blocked > 1<<12) {
+		now := l.now()
+		if at > now || l.d.over(now) {
 			return
 		}
 		if j := l.d.take(now); j != nil {
@@ -149,70 +152,70 @@ func (l *loop) ended() bool {
 	return !more && !l.d.starved || l.d.over(l.now())
 }
 
-// next returns how long the loop may wait: to the next moment, to the next
-// expiry, and not so long that the end of ctx goes unseen.
-func (l *loop) next() time.Duration {
+// next returns how long the loop may wait: to shortly before the next moment, to
+// the next expiry, and not so long that the end of ctx goes unseen. It reports
+// false at the next moment itself, when it was so near that looking for answers
+// would have missed it.
+func (l *loop) next() (wait time.Duration, ok bool) {
 	const look = 20 * time.Millisecond
 	now := l.now()
-	wait := look
+	wait = look
+	l.aim.timed = false
 	if at, ok := l.d.peek(); ok && !l.d.load.Max {
-		wait = min(wait, at-now-l.spin)
+		if l.aim.near(at, now) {
+			for l.now() < at {
+			}
+			return 0, false
+		}
+		if until := l.aim.until(at, now) - now; until < wait {
+			wait, l.aim.timed = until, true
+		}
 	}
 	if l.d.starved {
 		wait = min(wait, hunger)
 	}
-	if len(l.expiry) > 0 {
-		wait = min(wait, l.expiry[0].at-now)
+	if c := l.waiting.first; c != nil {
+		wait = min(wait, c.until-now)
 	}
-	return max(wait, 0)
+	return max(wait, 0), true
 }
 
 // wait handles what happens on connections for as long as d.
 func (l *loop) wait(d time.Duration) {
-	n, err := l.poll(d)
+	events, err := l.poller.wait(d)
 	if err != nil { // EINTR
 		return
 	}
-	for _, event := range l.events[:n] {
+	if len(events) == 0 && d > 0 && l.aim.timed {
+		l.aim.woke(l.now())
+	}
+	for _, event := range events {
 		fd := int(event.Fd)
 		if fd >= len(l.conns) || l.conns[fd] == nil || l.conns[fd].generation != event.Pad {
 			continue
 		}
 		l.handle(l.conns[fd], event.Events)
-		if n > 1 && l.begun {
+		if len(events) > 1 && l.begun {
 			l.fire() // a burst of answers must not delay what is due
 		}
 	}
 }
 
-func (l *loop) poll(d time.Duration) (int, error) {
-	if !l.coarse {
-		ts := unix.NsecToTimespec(int64(d))
-		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])),
-			uintptr(len(l.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.ENOSYS, unix.EPERM:
-			l.coarse = true
-		default:
-			return 0, errno
-		}
-	}
-	return unix.EpollWait(l.epoll, l.events[:], int(d/time.Millisecond)) // rounded down: the rest is spun
-}
-
+// handle deals with what happened on a connection. It is told of each change
+// once.
 func (l *loop) handle(c *loopConn, events uint32) {
 	if !c.connected {
-		l.connected(c)
-		return
+		if l.connected(c); c.closed {
+			return
+		}
 	}
-	if events&unix.EPOLLOUT != 0 && c.job != nil {
+	c.ending = events&(unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLRDHUP) != 0
+	if events&unix.EPOLLOUT != 0 && c.job != nil && c.written < len(c.job.request) {
 		if !l.write(c) {
 			return
 		}
 	}
-	if events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLRDHUP) != 0 {
+	if c.ending || events&unix.EPOLLIN != 0 {
 		l.read(c)
 	}
 }
@@ -258,22 +261,23 @@ func (l *loop) free(j *job) *loopConn {
 
 func (l *loop) send(c *loopConn, j *job) {
 	l.d.launch(j)
-	c.job, c.number = j, c.number+1
+	c.job = j
 	c.written, c.received, c.rest = 0, false, c.rest[:0]
 	c.parser.begin(j.method, j.keep, l.d.engine.opts.MaxBody, j.stream())
 	c.times = sampleTimes{sent: l.now()}
 	l.flying++
-	l.expireLater(c)
+	l.waiting.add(c, c.times.sent+l.d.engine.opts.Timeout)
 	l.write(c)
 }
 
-// complete ends a request whose answer is whole. exact says that nothing came
-// after it.
-func (l *loop) complete(c *loopConn, exact bool) {
+// complete ends a request whose answer was whole at a moment. exact says that
+// nothing came after it.
+func (l *loop) complete(c *loopConn, at time.Duration, exact bool) {
 	j := c.job
-	c.times.last = l.now()
+	c.times.last = at
 	c.job, c.used = nil, true
 	l.flying--
+	l.waiting.remove(c)
 	reusable := exact && c.parser.answer.reusable && c.written == len(j.request)
 	if l.d.load.Churn {
 		if reusable && !l.d.lastOfSession(j) {
@@ -348,29 +352,16 @@ func (l *loop) finish(j *job, times sampleTimes, ans *answer, err error) {
 	l.released = released[:0]
 }
 
-func (l *loop) expireLater(c *loopConn) {
-	l.expiry = append(l.expiry, expiry{l.now() + l.d.engine.opts.Timeout, c, c.number})
-}
-
 // expire ends the requests that have waited too long.
 func (l *loop) expire() {
-	for len(l.expiry) > 0 {
-		e := l.expiry[0]
-		current := e.conn.job != nil && e.conn.number == e.number && l.conns[e.conn.fd] == e.conn
-		if current && l.now() < e.at {
-			return
-		}
-		l.expiry = l.expiry[1:]
-		if !current {
+	for c := l.waiting.first; c != nil && c.until <= l.seen; c = l.waiting.first {
+		if c.parser.enough() {
+			c.parser.complete(false)
+			l.complete(c, l.now(), false)
 			continue
 		}
-		if e.conn.parser.enough() {
-			e.conn.parser.complete(false)
-			l.complete(e.conn, false)
-			continue
-		}
-		e.conn.received = true // what hung once is not tried again
-		l.fail(e.conn, fmt.Errorf("no whole answer within %v: %w", l.d.engine.opts.Timeout, os.ErrDeadlineExceeded))
+		c.received = true // what hung once is not tried again
+		l.fail(c, fmt.Errorf("no whole answer within %v: %w", l.d.engine.opts.Timeout, os.ErrDeadlineExceeded))
 	}
 }
 

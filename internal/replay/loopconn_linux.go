@@ -3,7 +3,7 @@ package replay
 import (
 	"fmt"
 	"os"
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,15 +13,51 @@ type loopConn struct {
 	fd         int
 	generation int32 // tells events of an earlier connection with this fd
 	connected  bool
+	closed     bool
 	job        *job
-	number     uint32 // of the request on this connection
 	written    int    // bytes of the request
-	polling    bool   // for writability
 	received   bool   // a byte of the answer came
+	ending     bool   // the server has ended its side, or broken the connection
 	rest       []byte // received but not understood yet
 	parser     answerParser
 	times      sampleTimes
 	used       bool
+
+	// While a request is under way: when it has waited long enough, and its
+	// neighbours in that order.
+	until         time.Duration
+	before, after *loopConn
+}
+
+// patience holds the connections with a request, in the order in which those
+// have waited long enough, which is the one in which they began.
+type patience struct{ first, last *loopConn }
+
+// add puts a connection last, or moves it there.
+func (p *patience) add(c *loopConn, until time.Duration) {
+	p.remove(c)
+	c.until, c.before = until, p.last
+	if p.last == nil {
+		p.first = c
+	} else {
+		p.last.after = c
+	}
+	p.last = c
+}
+
+// remove takes a connection out, if it is there.
+func (p *patience) remove(c *loopConn) {
+	if c.before != nil {
+		c.before.after = c.after
+	} else if p.first == c {
+		p.first = c.after
+	}
+	if c.after != nil {
+		c.after.before = c.before
+	} else if p.last == c {
+		p.last = c.before
+	}
+	c.before, c.after = nil, nil
 }
 
 // dial opens a connection for a job, or for later when j is nil.
@@ -40,8 +76,7 @@ func (l *loop) dial(j *job) error {
 	}
 	l.d.result.Connections++
 	c := &loopConn{fd: fd, generation: int32(l.d.result.Connections), job: j}
-	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd), Pad: c.generation}
-	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+	if err := l.poller.watch(unix.EPOLL_CTL_ADD, c); err != nil {
 		unix.Close(fd)
 		return fmt.Errorf("watch a connection: %w", err)
 	}
@@ -51,7 +86,7 @@ func (l *loop) dial(j *job) error {
 		l.opening++
 	} else {
 		c.times.sent = l.now()
-		l.expireLater(c)
+		l.waiting.add(c, c.times.sent+l.d.engine.opts.Timeout)
 	}
 	return nil
 }
@@ -77,7 +112,6 @@ func (l *loop) connected(c *loopConn) {
 		return
 	}
 	c.connected = true
-	l.watch(c, false)
 	if c.job = nil; j == nil {
 		l.release(c)
 		return
@@ -86,28 +120,16 @@ func (l *loop) connected(c *loopConn) {
 	l.send(c, j)
 }
 
-func (l *loop) watch(c *loopConn, writable bool) {
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd), Pad: c.generation}
-	if writable {
-		event.Events |= unix.EPOLLOUT
-	}
-	c.polling = writable
-	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, c.fd, &event) // fails only for a closed fd, whose read tells
-}
-
 // write writes what the socket takes. It reports false when the connection is
 // gone.
 func (l *loop) write(c *loopConn) bool {
 	for c.written < len(c.job.request) {
-		n, err := syscall.Write(c.fd, c.job.request[c.written:])
+		n, err := transmit(c.fd, c.job.request[c.written:])
 		switch {
-		case n > 0:
+		case err == nil:
 			c.written += n
 		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			if !c.polling {
-				l.watch(c, true)
-			}
+		case err == unix.EAGAIN: // handle is told when there is room
 			return true
 		case c.written == 0:
 			l.fail(c, fmt.Errorf("send request: %w", err))
@@ -116,37 +138,50 @@ func (l *loop) write(c *loopConn) bool {
 			return true
 		}
 	}
-	if c.polling {
-		l.watch(c, false)
-	}
 	return true
 }
 
+// read takes what has come on a connection, all of it unless that is very much.
 func (l *loop) read(c *loopConn) {
-	n, err := syscall.Read(c.fd, l.buffer)
-	if err == unix.EAGAIN || err == unix.EINTR {
-		return
+	for range 4 {
+		n, err := receive(c.fd, l.buffer)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return
+		case c.job == nil: // an idle connection that was closed, or that speaks unasked
+			l.drop(c)
+			return
+		case err != nil:
+			l.fail(c, fmt.Errorf("read answer: %w", err))
+			return
+		}
+		if !l.take(c, l.buffer[:n]) {
+			return
+		}
+		if n < len(l.buffer) && !c.ending { // the socket is empty, and more will be told of
+			return
+		}
 	}
-	if c.job == nil { // an idle connection that was closed, or that speaks unasked
-		l.drop(c)
-		return
-	}
-	switch {
-	case err != nil:
-		l.fail(c, fmt.Errorf("read answer: %w", err))
-		return
-	case n == 0:
+	l.poller.watch(unix.EPOLL_CTL_MOD, c) // tells again what is there; fails only for a closed fd
+}
+
+// take understands bytes of an answer; none are the end of the connection. It
+// reports whether more are wanted.
+func (l *loop) take(c *loopConn, data []byte) bool {
+	now := l.now()
+	if len(data) == 0 {
 		if err := c.parser.ended(); err != nil {
 			l.fail(c, fmt.Errorf("read answer: %w", err))
 		} else {
-			l.complete(c, false)
+			l.complete(c, now, false)
 		}
-		return
+		return false
 	}
 	if !c.received {
-		c.received, c.times.first = true, l.now()
+		c.received, c.times.first = true, now
 	}
-	data := l.buffer[:n]
 	if len(c.rest) > 0 {
 		c.rest = append(c.rest, data...)
 		data = c.rest
@@ -156,10 +191,12 @@ func (l *loop) read(c *loopConn) {
 	case err != nil:
 		l.fail(c, err)
 	case done:
-		l.complete(c, used == len(data))
+		l.complete(c, now, used == len(data) && !c.ending)
 	default:
 		c.rest = append(c.rest[:0], data[used:]...)
+		return true
 	}
+	return false
 }
 
 // drop removes an idle connection.
@@ -180,7 +217,9 @@ func (l *loop) drop(c *loopConn) {
 }
 
 func (l *loop) close(c *loopConn) {
+	l.waiting.remove(c)
 	l.conns[c.fd] = nil
+	c.closed = true
 	l.open--
 	unix.Close(c.fd)
 }

@@ -71,14 +71,33 @@ type Result struct {
 	engine *Engine
 	arm    string
 	tally  *tally // of a streamed load, in the place of samples
+	// The samples before those in Samples, while the load is under way: growing
+	// one list of all would hold up the sender for longer each time.
+	full [][]Sample
 }
+
+// samplesAtOnce is how many samples there is room for at a time when it is not
+// known how many there will be.
+const samplesAtOnce = 1 << 13
 
 func (r *Result) add(s Sample, endpoint int32) {
 	if r.tally != nil {
 		r.tally.add(s, endpoint)
 		return
 	}
+	if len(r.Samples) == cap(r.Samples) {
+		r.full = append(r.full, r.Samples)
+		r.Samples = make([]Sample, 0, samplesAtOnce)
+	}
 	r.Samples = append(r.Samples, s)
+}
+
+// gather puts all samples into Samples, once there will be no more.
+func (r *Result) gather() {
+	if len(r.full) > 0 {
+		r.Samples = slices.Concat(append(r.full, r.Samples)...)
+		r.full = nil
+	}
 }
 
 func (r *Result) explain(f traffic.Failure, why string) {

@@ -27,13 +27,13 @@ func TestLatenessFollowsThe99thPercentile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
-			var l lateness
+			var l Lateness
 			var sum time.Duration
 			const settle, seen = 20_000, 10_000
 			for i := range settle + seen {
-				l.saw(tt.late(r))
+				l.Saw(tt.late(r))
 				if i >= settle {
-					sum += l.margin()
+					sum += l.Margin()
 				}
 			}
 			if mean := sum / seen; mean < tt.low || mean > tt.high {

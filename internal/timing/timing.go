@@ -6,6 +6,7 @@ package timing
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +24,8 @@ type Waiter struct {
 	Learn bool
 
 	kernel kernel
-	late   lateness
+	late   Lateness
+	busy   atomic.Bool // some wait is in its learned loop
 }
 
 // DefaultSpin returns 20 µs on machines with four cores or more, and nothing on
