@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/eval/miniature"
+	"github.com/reprise-ci/reprise/internal/eval/mutation"
 	"github.com/reprise-ci/reprise/internal/stats"
 )
 
@@ -38,10 +39,40 @@ const (
 	freshTime   = 150 * time.Second // after which what is measured must do
 )
 
-// guard judges all that is stored, sessions on the model, and a few fresh ones,
-// and fails when something must be broken.
+// sampled are faults of the example that the whole of reprise must find: one each
+// of a changed answer, a lost call, an extra call and a header. The names are those
+// of the faults.
+var sampled = []string{"type-quantity-text", "call-lost-stock-check", "call-charge-twice", "header-cache-control-lost"}
+
+// guard judges all that is stored, sessions on the model, a sample of the broken
+// example and a few fresh sessions, and fails when something must be broken.
 func guard(ctx context.Context, s settings, out io.Writer) error {
-	return errors.Join(guardFaults(out), guardStored(s, out), guardModel(out), guardFresh(ctx, out))
+	return errors.Join(guardFaults(out), guardStored(s, out), guardModel(out), guardExample(ctx, s, out), guardFresh(ctx, out))
+}
+
+// guardExample breaks the example in a few ways and wants each found by the whole
+// of reprise, with nothing beside it that nobody foretold.
+func guardExample(ctx context.Context, s settings, out io.Writer) error {
+	all, err := mutation.Faults()
+	if err != nil {
+		return err
+	}
+	list := pick(all, func(m mutation.Mutation) bool { return slices.Contains(sampled, m.Name) })
+	if len(list) != len(sampled) {
+		return fmt.Errorf("of the faults %q, %d exist", sampled, len(list))
+	}
+	fmt.Fprintln(out, "\nthe example, broken:")
+	outcomes, err := mutation.Experiment{Root: s.root, Seed: 1, Tell: func(o mutation.Outcome) { tellFault(out, o) }}.Run(ctx, list)
+	if err != nil {
+		return fmt.Errorf("break the example: %w", err)
+	}
+	var errs []error
+	for _, o := range outcomes {
+		if !o.Found || wrong(o) {
+			errs = append(errs, fmt.Errorf("the example, broken by %s: not reported %q, beside it %q, the recording blamed: %v", o.Name, o.Missing, o.Beside, o.Snapshot))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func guardFaults(out io.Writer) error {

@@ -74,7 +74,7 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.page, "page", "docs/evaluation.md", "`file` of the page to redraw, its plots beside it")
 	flags.StringVar(&s.file, "out", "out/eval.json", "`file` for the figures")
 	flags.BoolVar(&s.example, "example", false, "run the example, broken in many ways and against itself, write docs/evaluation/example.json and fail when the figures are not as they must be")
-	flags.StringVar(&s.root, "root", ".", "of -example: `directory` of the repository")
+	flags.StringVar(&s.root, "root", ".", "of -example and -short: `directory` of the repository")
 	flags.StringVar(&s.only, "mutations", "", "of -example: comma-separated `names` of mutations instead of all; nothing is written")
 	flags.IntVar(&s.same, "same", 100, "of -example: `number` of sessions against itself")
 	flags.BoolVar(&s.serve, "serve", false, "be one arm of a session")
