@@ -61,6 +61,23 @@ func tells(d *report.Document, words string) bool {
 	return false
 }
 
+// fragile wants that head failed more often than base when dependencies went wrong,
+// and that base answered well wherever a finding says that head did not.
+func fragile(t *testing.T, d *report.Document) {
+	t.Helper()
+	switch c := d.Chaos; {
+	case c == nil:
+		t.Error("no dependency went wrong")
+	case c.Requests == 0 || c.New == 0 || c.Head <= c.Base:
+		t.Errorf("chaos %+v: head must fail at what base survives", *c)
+	}
+	for _, f := range d.Findings {
+		if f.Kind == analysis.KindFragility && (!strings.HasPrefix(f.Base, "2") || !strings.HasPrefix(f.Head, "5")) {
+			t.Errorf("base did not survive, or head did not fail: %s", describe(f))
+		}
+	}
+}
+
 // stubborn is a repository whose main branch asks a dependency up to five times,
 // each time on a connection of its own, and whose change asks once.
 func stubborn(t *testing.T, faults []string) string {
