@@ -79,6 +79,10 @@ eval-example: ## the example broken in many ways, and against itself, judged by 
 	$(GO) run ./internal/eval -example
 	$(GO) run ./internal/eval -out $(OUT)/eval.json
 
+.PHONY: eval-kind
+eval-kind: build ## the example against itself on one cluster for TIME (30m), with and without probes; needs Docker
+	REPRISE_E2E=1 REPRISE_SAME=$(or $(TIME),30m) REPRISE_BIN=$(abspath $(BIN)) $(GO) test -count=1 -timeout 0 -run '^TestSameImageOnKind$$' ./internal/e2e -v
+
 .PHONY: golden
 golden: ## rewrite the golden files of the tests
 	$(GO) test ./internal/report/... -update

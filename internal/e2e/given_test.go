@@ -26,6 +26,7 @@ import (
 // given is a cluster that exists before a run and stays.
 type given struct {
 	*testing.T
+	cluster    *cluster.Cluster
 	api        kubernetes.Interface
 	kubeconfig string
 	context    string
@@ -46,7 +47,7 @@ func newGiven(t *testing.T) *given {
 			t.Error(err)
 		}
 	})
-	g := &given{T: t, kubeconfig: c.Kubeconfig, context: "kind-" + c.Name(), repository: newRepository(t)}
+	g := &given{T: t, cluster: c, kubeconfig: c.Kubeconfig, context: "kind-" + c.Name(), repository: newRepository(t)}
 	if g.api, err = c.API(); err != nil {
 		t.Fatal(err)
 	}
