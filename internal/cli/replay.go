@@ -72,6 +72,7 @@ machine had no file or local port for some requests, 130 a signal came.`,
 	fl.DurationVar(&f.load.MaxIdle, "max-idle", 0, "longest gap between recorded requests that is kept; all if 0")
 	fl.IntVar(&f.load.Connections, "connections", 0, "most connections; 64 if 0")
 	fl.IntVar(&f.load.MaxWaiting, "max-waiting", 0, "most requests that are due and wait, beyond the connections; more are left out; 10000 if 0")
+	fl.DurationVar(&f.load.MaxWait, "max-wait", 0, "longest time for which a request waits for a connection before it is left out; 5m if 0")
 	fl.BoolVar(&f.load.Churn, "churn", false, "open a connection for each session, as its client did")
 	fl.StringArrayVar(&f.limits, "fail-if", nil, "condition that fails the load, such as 'p90>200ms', 'status.5xx>0.1%', 'failures>0' (repeat)")
 	fl.StringArrayVar(&f.allow, "allow-host", nil, "host outside of private networks that may be sent to (repeat)")
@@ -238,7 +239,7 @@ func writeLoad(w io.Writer, r *replay.Result, all replay.Summary, endpoints []re
 	if n := all.Short(); n > 0 {
 		fmt.Fprintf(w, "inconclusive: %d requests not sent: no file or local port left here, which is no fault of the service\n", n)
 	}
-	if all.Late {
+	if all.Late && len(all.Status) > 0 {
 		fmt.Fprintln(w, "inconclusive: the sender was late by more than a tenth of the median time, so that these times say little of the service")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {

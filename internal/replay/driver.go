@@ -29,6 +29,7 @@ type driver struct {
 	starved   bool  // the next shot is still being read
 	blocked   int   // jobs that are due but wait for an answer
 	open      int   // jobs that were due and have not ended
+	waiting   []waiter
 	instances map[instanceKey]*instance
 	recent    *instance // the one asked for last
 	spare     []*job
@@ -93,6 +94,8 @@ type job struct {
 	sent     *traffic.Request // nil when made from a template
 	err      error            // why it cannot be sent
 	retried  bool
+	number   int64 // of the shot, from 1
+	launched bool
 }
 
 // recorded returns the exchange whose request the job is.
@@ -225,6 +228,7 @@ func (d *driver) take(now time.Duration) *job {
 		return nil
 	}
 	d.open++
+	j.number = d.next
 	if j.instance.waits[j.exchange] > 0 {
 		j.instance.blocked[j.exchange] = j
 		d.blocked++
@@ -232,6 +236,9 @@ func (d *driver) take(now time.Duration) *job {
 	}
 	if !j.ready {
 		d.prepare(j)
+	}
+	if !d.load.Max && d.open > d.load.Connections {
+		d.waiting = append(d.waiting, waiter{j, j.number})
 	}
 	return j
 }
@@ -242,6 +249,30 @@ func (d *driver) take(now time.Duration) *job {
 func (d *driver) skip(j *job, now time.Duration) {
 	d.result.Skipped++
 	d.settle(j, now, nil)
+}
+
+// waiter is a job that has to wait for a connection, told by its number from the
+// one that may have its memory later.
+type waiter struct {
+	job    *job
+	number int64
+}
+
+// errWaited is why a job is not sent that has waited for longer than it may.
+var errWaited = errors.New("waited too long for a connection")
+
+// giveUp marks the jobs that have waited too long. Their transport hands them
+// back when it would send them.
+func (d *driver) giveUp(now time.Duration) {
+	for len(d.waiting) > 0 {
+		w := d.waiting[0]
+		if waits := w.job.number == w.number && !w.job.launched; waits && now-w.job.due <= d.load.MaxWait {
+			return
+		} else if waits && w.job.err == nil {
+			w.job.err = errWaited
+		}
+		d.waiting = d.waiting[1:]
+	}
 }
 
 // over reports that a load that is limited by time has none left.
@@ -332,6 +363,7 @@ func (d *driver) prepare(j *job) {
 
 // launch tells the mock that a request is about to be sent.
 func (d *driver) launch(j *job) {
+	j.launched = true
 	if d.target.Mock == nil {
 		return
 	}
@@ -343,6 +375,12 @@ func (d *driver) launch(j *job) {
 // finish records what became of a request and appends to released the jobs that
 // waited for it and are due. Times in o count from the start of the load.
 func (d *driver) finish(ctx context.Context, j *job, o sampleTimes, ans *answer, err error, released []*job) []*job {
+	d.giveUp(o.last)
+	if err == errWaited {
+		d.result.Skipped++
+		d.open--
+		return d.settle(j, o.last, released)
+	}
 	in, x := j.instance, j.recorded()
 	s := Sample{
 		Exchange: in.stretch.first + j.exchange, Instance: j.shot.instance, Planned: j.planned, Due: j.due,

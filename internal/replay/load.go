@@ -41,6 +41,9 @@ type Load struct {
 	// service that hangs does not fill the memory of the sender. A closed loop
 	// never has any. Default 10,000.
 	MaxWaiting int
+	// MaxWait is how long a request may wait for a connection before it is left
+	// out, so that a load on such a service ends. Default five minutes.
+	MaxWait time.Duration
 	// Churn opens a connection for each session of each copy and closes it after
 	// the last request of the session, as its client did. Without it, sessions
 	// share connections.
@@ -128,8 +131,8 @@ func (l Load) Validate() error {
 		return fmt.Errorf("load with gaps of at most %v and a budget of %v: times must be positive", l.MaxIdle, l.Budget)
 	case l.Loops < 0:
 		return fmt.Errorf("load loops %d: must be 1 or more", l.Loops)
-	case l.MaxWaiting < 0:
-		return fmt.Errorf("load with at most %d requests waiting: must be 1 or more", l.MaxWaiting)
+	case l.MaxWaiting < 0 || l.MaxWait < 0:
+		return fmt.Errorf("load with at most %d requests waiting for at most %v: must be 1 or more, and positive", l.MaxWaiting, l.MaxWait)
 	case l.Connections < 0 || l.Connections > 1<<16:
 		return fmt.Errorf("load connections %d: must be 1 to %d", l.Connections, 1<<16)
 	}
@@ -153,6 +156,9 @@ func (l Load) withDefaults() Load {
 	}
 	if l.MaxWaiting == 0 {
 		l.MaxWaiting = 10_000
+	}
+	if l.MaxWait == 0 {
+		l.MaxWait = 5 * time.Minute
 	}
 	if l.Pass == 0 {
 		l.Pass = 1

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
@@ -61,7 +62,7 @@ type Result struct {
 	// was ended or an answer that they needed never came.
 	Unsent int64
 	// Skipped counts planned requests that were left out because too many others
-	// waited: see Load.MaxWaiting.
+	// waited, or that waited too long themselves: see Load.MaxWaiting.
 	Skipped int64
 	// Connections counts those that were opened.
 	Connections int
@@ -101,6 +102,7 @@ func (r *Result) gather() {
 }
 
 func (r *Result) explain(f traffic.Failure, why string) {
+	why = strings.ReplaceAll(why, "\n", ": ") // of joined errors
 	if _, ok := r.Errors[f]; !ok {
 		if r.Errors == nil {
 			r.Errors = make(map[traffic.Failure]string)

@@ -81,6 +81,24 @@ func TestWaitingIsBounded(t *testing.T) {
 	})
 }
 
+// TestWaitingEnds: a load on a service that never answers ends when requests have
+// waited for long enough, and does not send them all one after the other.
+func TestWaitingEnds(t *testing.T) {
+	never := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-never }))
+	defer s.Close()
+	defer close(never)
+	transports(t, func(t *testing.T, opts replay.Options) {
+		opts.Timeout = 200 * time.Millisecond
+		// One after the other they would take twenty times as long.
+		r := drive(t, opts, addr(s), replay.Load{Rate: 1000, Connections: 2, MaxWait: 100 * time.Millisecond}, many(40, time.Millisecond)...)
+		all, _ := r.Overview()
+		if all.Failures[traffic.FailureTimeout] != all.Requests || all.Skipped == 0 || all.Requests+all.Skipped != 40 || r.Unsent != 0 {
+			t.Errorf("%v, %d left out, %d unsent", all.Failures, all.Skipped, r.Unsent)
+		}
+	})
+}
+
 // TestLeftOutReleases: what comes after a request that was left out does not
 // wait for it for ever.
 func TestLeftOutReleases(t *testing.T) {
