@@ -27,8 +27,12 @@ type laneState struct {
 	entered  bool
 	recorded map[string]string // live value -> recorded value
 	tries    map[uint64]int    // calls by what they are, for dice
-	wrote    *touched          // the recorded writes that were used; nil before the first
-	turns    map[uint64]*turn  // by chain of reads, where epochs matter
+	// ahead is the answer that the next entry of a chain gave. Nobody reads it here:
+	// of a million calls both the mark of use and the answer come from memory, and
+	// asked for one after the other, without a lock between, they come at once.
+	ahead address
+	wrote *touched         // the recorded writes that were used; nil before the first
+	turns map[uint64]*turn // by chain of reads, where epochs matter
 
 	// The account. Borrowed counts calls answered by an entry of another lane;
 	// the owner may take the entry back, so it is changed from outside.

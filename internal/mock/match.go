@@ -118,9 +118,11 @@ func (m *Mock) match(p *pass, ls *laneState, c *call, others []traffic.Lane) out
 // the lane's lock.
 func (ix *index) inLane(ls *laneState, c *call, take func(*laneState, *chains, uint64) taken) (f found, known bool) {
 	try := func(tier traffic.Tier, chain *chains, key uint64) bool {
-		if chain.first(key) == none {
+		first := chain.first(key)
+		if first == none {
 			return false
 		}
+		ls.ahead = ix.said[first]
 		f, known = found{tier, take(ls, chain, key), key, chain}, true
 		return true
 	}
@@ -276,8 +278,6 @@ func (m *Mock) settle(p *pass, ls *laneState, c *call, others []traffic.Lane) ou
 		}
 	}
 	if o.entry != none {
-		// Asked for now, it is there by the time that it is read: with a million
-		// calls it comes from memory, and none of what follows waits for it.
 		o.said = m.index.said[o.entry]
 	}
 	o.tempo = m.tempo(p, ls, c, &o)
