@@ -57,6 +57,7 @@ bench: ## speed beside its peers, as ratios; ONLY=mock for one room; writes out/
 	  test -d $(OUT)/peers/node_modules/undici || npm install --silent --no-audit --no-fund --prefix $(OUT)/peers @mbtest/mountebank wiremock undici || echo "npm could not install mountebank and WireMock: not measured"; \
 	else echo "npm is missing: mountebank and WireMock are not measured"; fi
 	@for tool in wrk nginx taskset hoverfly; do PATH=$$PATH:/usr/sbin command -v $$tool >/dev/null || echo "$$tool is missing: the mock is measured with less beside it"; done
+	@command -v gor >/dev/null || command -v goreplay >/dev/null || echo "gor is missing: recordings are replayed without GoReplay beside them"
 	PATH=$$PATH:/usr/sbin REPRISE_PEERS=$(abspath $(OUT)/peers) REPRISE_BENCH_EXCHANGES=$${REPRISE_BENCH_EXCHANGES:-1000000} $(GO) run ./internal/bench -only '$(ONLY)' -out $(OUT)/bench.json
 
 .PHONY: eval

@@ -13,7 +13,7 @@ const (
 	// clock: less than reading an answer takes.
 	brink = 4 * time.Microsecond
 	// share bounds the busy wait for a moment: this part of the whole wait.
-	share = 5
+	share = 4
 )
 
 // aim decides how long before a moment the wait for it in the kernel ends and a

@@ -54,7 +54,7 @@ func TestAim(t *testing.T) {
 	}{
 		{"nothing learned: the last stretch all the same", false, 0, 1000 * us, 0, brink},
 		{"what was learned", true, 0, 10_000 * us, 0, timing.MaxLearned},
-		{"not more than a part of the wait", true, 0, 100 * us, 0, 20 * us},
+		{"not more than a part of the wait", true, 0, 100 * us, 0, 25 * us},
 		{"what is always wanted", false, 20 * us, 30 * us, 0, 20 * us},
 	}
 	for _, tt := range tests {

@@ -163,9 +163,10 @@ func playGoReplay(b *testing.B, sink *sinkProcess, tr *trace, speed int) []int64
 		b.Fatal(err)
 	}
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	end := time.Now().Add(3*tr.length(speed) + 10*time.Second) // what is missing then is reported
 	time.Sleep(tr.length(speed) + time.Second)
 	var arrived []int64
-	for quiet := 0; len(arrived) < len(tr.exchanges) && quiet < 5; {
+	for quiet := 0; len(arrived) < len(tr.exchanges) && quiet < 5 && time.Now().Before(end); {
 		more := sink.arrivals(b)
 		arrived = append(arrived, more...)
 		if quiet++; len(more) > 0 {
