@@ -100,7 +100,9 @@ func (r *run) resourceFindings() []Finding {
 	var out []Finding
 	for _, g := range growths {
 		c := g.compare(base, arms["control"], head)
-		if g.name == "image" && c.was == 0 || !g.more(c) { // an image that was not measured has no size
+		// What was not measured is 0, and no work takes no time, no image no room.
+		unknown := (g.name == "image" || g.name == "cpu") && g.value(base) == 0
+		if unknown || !g.more(c) {
 			continue
 		}
 		out = append(out, Finding{

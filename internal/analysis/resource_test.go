@@ -28,6 +28,7 @@ func TestResources(t *testing.T) {
 		{"restart", []analysis.Resource{base, control, used("head", 2, 100, 1, 3)}, []string{"resource more service resource.restarts 1/1"}},
 		{"base restarts too", []analysis.Resource{used("base", 2, 100, 1, 3), control, used("head", 2, 100, 1, 3)}, nil},
 		{"errors in the log", []analysis.Resource{base, control, used("head", 2, 100, 0, 40)}, []string{"resource more service resource.error-lines 1/1"}},
+		{"base's time was not measured", []analysis.Resource{used("base", 0, 100, 0, 3), used("control", 0.3, 100, 0, 3), used("head", 2, 100, 0, 3)}, nil},
 		{"slow to start", []analysis.Resource{starts("base", 1000), starts("control", 2000), starts("head", 6000)}, []string{"resource more service resource.startup 1/1"}},
 		{"slower to start, within seconds", []analysis.Resource{starts("base", 0), starts("control", 1000), starts("head", 3900)}, nil},
 		{"slower to start, less than twice", []analysis.Resource{starts("base", 20000), starts("control", 21000), starts("head", 41000)}, nil},

@@ -4,7 +4,11 @@
 // from or how the result is shown.
 package analysis
 
-import "github.com/reprise-ci/reprise/internal/traffic"
+import (
+	"time"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
+)
 
 // Verdict is the outcome of a run.
 type Verdict string
@@ -215,6 +219,9 @@ type Resource struct {
 	ImageBytes  int64   `json:"image_bytes,omitempty"`
 	ErrorLines  int     `json:"error_lines"`
 	Unavailable string  `json:"unavailable,omitempty"` // why figures are missing
+	// Seen is when the figures were taken, zero for now. CPUSeconds is 0 where that
+	// was before the work was done.
+	Seen time.Time `json:"-"`
 }
 
 // Latency sums up the measurement.

@@ -7,6 +7,14 @@ import (
 	"strings"
 )
 
+// processorTime writes what a pass took; 0 is what was not measured.
+func processorTime(s float64) string {
+	if s == 0 {
+		return "its processor time was not measured in time"
+	}
+	return fmt.Sprintf("%.1f s of processor time", s)
+}
+
 // startup writes how long a service took to become ready. A cluster knows whole
 // seconds only.
 func startup(ms float64) string {

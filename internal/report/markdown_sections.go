@@ -355,7 +355,7 @@ func (d *Document) method() []string {
 			out = append(out, fmt.Sprintf("Resources of %s: %s.", r.Arm, r.Unavailable))
 			continue
 		}
-		out = append(out, fmt.Sprintf("Resources of %s: %.1f s of processor time, %s at most%s, %s, ready after %s, %s in its log.", r.Arm, r.CPUSeconds, size(r.PeakBytes),
+		out = append(out, fmt.Sprintf("Resources of %s: %s, %s at most%s, %s, ready after %s, %s in its log.", r.Arm, processorTime(r.CPUSeconds), size(r.PeakBytes),
 			imageSize(r), count(r.Restarts, "restart"), startup(r.StartupMS), count(r.ErrorLines, "error")))
 	}
 	if len(d.Run.Stages) > 0 {
