@@ -95,7 +95,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.Run(size.name, func(b *testing.B) {
 			path := packed(b, dir, size.n)
 			defer os.Remove(path)
-			sink := startSink(b)
+			sink := startSink(b, "asleep")
 			for range b.N {
 				cmd := exec.Command(command, "replay", "http://"+sink.addr, "--snapshot", path, "--max", "--connections", "16", "--fail-if", "failures>0")
 				cmd.Dir = dir

@@ -35,7 +35,7 @@ func BenchmarkTrace(b *testing.B) {
 	for _, speed := range []int{1, 10} {
 		for _, p := range players {
 			b.Run(fmt.Sprintf("%dx/%s", speed, p.name), func(b *testing.B) {
-				sink := startSink(b)
+				sink := startSink(b, "awake")
 				for range b.N {
 					sink.arrivals(b)
 					var arrived []int64
