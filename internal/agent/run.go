@@ -26,9 +26,9 @@ const (
 )
 
 // Run serves the agent of a role until ctx ends, configured by its environment,
-// and logs to log. Version is that of the program. It is what the command in the pod calls. It never returns
-// nil: the work of an agent is not done when somebody stops it, and a Job whose
-// pod was evicted must not take it for complete.
+// and logs to log. Version is that of the program. It is what the command in the
+// pod calls. It never returns nil: the work of an agent is not done when somebody
+// stops it, and a Job whose pod was evicted must not take it for complete.
 func Run(ctx context.Context, role, version string, getenv func(string) string, log io.Writer) error {
 	opts := ServerOptions{Token: getenv(EnvToken), Version: version, Log: slog.New(slog.NewTextHandler(log, nil))}
 	if err := opts.Validate(); err != nil {

@@ -1,13 +1,8 @@
 package compare
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/binary"
-	"io"
 	"strconv"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -67,7 +62,7 @@ func appendTyped(dst []byte, v protobuf.Value) []byte {
 			return append(dst, v.Text...)
 		}
 	case protobuf.Bytes:
-		if !isText([]byte(v.Text)) {
+		if !protobuf.IsText([]byte(v.Text)) {
 			return append(dst, base64Text([]byte(v.Text))...)
 		}
 	}
@@ -118,27 +113,13 @@ func appendFields(dst []byte, same []protobuf.Field, depth int) []byte {
 
 // delimited writes a length-delimited field as what it most likely is.
 func delimited(v []byte, depth int) []byte {
-	if isText(v) {
+	if protobuf.IsText(v) {
 		return appendString(nil, string(v))
 	}
 	if message := appendMessage(nil, v, depth+1); message != nil {
 		return message
 	}
 	return base64Text(v)
-}
-
-// isText reports whether bytes are UTF-8 without control characters, which the
-// tags of small field numbers are.
-func isText(v []byte) bool {
-	if !utf8.Valid(v) {
-		return false
-	}
-	for _, r := range string(v) {
-		if unicode.IsControl(r) {
-			return false
-		}
-	}
-	return true
 }
 
 // framesJSON writes the length-prefixed messages of a gRPC body as a list; md,
@@ -156,7 +137,7 @@ func framesJSON(data []byte, md protoreflect.MessageDescriptor) []byte {
 		message := data[5 : 5+size]
 		data = data[5+size:]
 		if compressed == 1 {
-			plain, ok := gunzip(message)
+			plain, ok := protobuf.Gunzip(message, maxFrame)
 			if !ok {
 				return nil
 			}
@@ -172,13 +153,4 @@ func framesJSON(data []byte, md protoreflect.MessageDescriptor) []byte {
 		}
 	}
 	return append(dst, ']')
-}
-
-func gunzip(b []byte) ([]byte, bool) {
-	r, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		return nil, false
-	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxFrame+1))
-	return plain, err == nil && len(plain) <= maxFrame
 }

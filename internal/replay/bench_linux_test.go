@@ -149,6 +149,8 @@ type sinkProcess struct {
 	out  *bufio.Reader
 }
 
+// startSink starts a sink that ends with the benchmark; kind is "asleep" or
+// "awake".
 func startSink(b *testing.B, kind string) *sinkProcess {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])

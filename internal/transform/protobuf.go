@@ -1,14 +1,10 @@
 package transform
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/binary"
-	"io"
 	"math"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -90,7 +86,7 @@ func (w protoWalk) frames(b []byte, md protoreflect.MessageDescriptor, whole spo
 		next := at + grpcHead + int(size)
 		message, ok := b[at+grpcHead:next], flag == 0
 		if flag == 1 {
-			message, ok = gunzip(message)
+			message, ok = protobuf.Gunzip(message, maxBody)
 		}
 		if ok { // else it is no message, or compressed in another way
 			s := whole
@@ -107,15 +103,6 @@ func (w protoWalk) frames(b []byte, md protoreflect.MessageDescriptor, whole spo
 		return b
 	}
 	return append(out, b[kept:]...)
-}
-
-func gunzip(b []byte) ([]byte, bool) {
-	r, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		return nil, false
-	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxBody+1))
-	return plain, err == nil && len(plain) <= maxBody
 }
 
 // message handles one message. In is the spot that holds it, whose path is that
@@ -229,7 +216,7 @@ func (w protoWalk) unknown(f protoField) ([]byte, bool) {
 	}
 	content, _ := protowire.ConsumeBytes(f.raw)
 	s := f.at(0)
-	if len(content) >= leastGuess && looksLikeText(content) {
+	if len(content) >= leastGuess && protobuf.IsText(content) {
 		whole := s
 		whole.whole = true
 		if made, changed := w.text(f.raw, whole); changed {
@@ -409,17 +396,4 @@ func wholeOf(text string, kind protoreflect.Kind) (uint64, bool) {
 		return uint64(v) & math.MaxUint32, err == nil
 	}
 	return uint64(v), err == nil
-}
-
-// looksLikeText reports whether bytes are UTF-8 without control characters.
-func looksLikeText(b []byte) bool {
-	if !utf8.Valid(b) {
-		return false
-	}
-	for _, r := range string(b) {
-		if unicode.IsControl(r) {
-			return false
-		}
-	}
-	return true
 }
