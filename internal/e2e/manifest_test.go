@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -48,8 +49,9 @@ func TestKindRecordManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.kubectl("patch", "deployment", "shop", "-n", "default", "--patch-file", patch)
+	r.kubectl("rollout", "status", "deployment", "shop", "-n", "default", "--timeout=180s")
 	r.kubectl("patch", "service", "shop", "-n", "default", "-p", `{"spec":{"ports":[{"port":80,"targetPort":18080}]}}`)
-	r.kubectl("rollout", "status", "deployment", "shop", "--timeout=180s")
+	r.routed("shop", 18080)
 	r.done("the proxies run")
 	requests := regexp.MustCompile(`(\d+)  requests`).FindStringSubmatch(r.pod("caller", "traffic", "-url", "http://shop", "-token-key", "key", "-sessions", "8"))
 	r.stop("shop", "app.kubernetes.io/name=shop")
@@ -70,6 +72,7 @@ func TestKindRecordManifest(t *testing.T) {
 	r.volume("mirrored")
 	r.apply(r.manifest("mirrored", "volume", "recorder"))
 	r.kubectl("rollout", "status", "deployment", "mirrored-recorder", "--timeout=180s")
+	r.routed("mirrored-recorder", 8080)
 	log := r.pod("copier", "reprise", "replay", "http://mirrored-recorder", "--snapshot", "/snapshots/shop", "--max", "--allow-host", "mirrored-recorder")
 	r.stop("mirrored-recorder", "app=mirrored-recorder")
 	mirrored, calls := r.verify(r.fetch("mirrored"))
@@ -309,6 +312,24 @@ spec:
 		r.Fatalf("pod %s: %s\n%s\n%s", name, phase, log, r.kubectl("logs", "-l", "app.kubernetes.io/name=shop", "--all-containers", "--tail=20"))
 	}
 	return log
+}
+
+// routed waits until the node sends what goes to a service to a port of its pods
+// and to no other: a pod is ready a moment before kube-proxy knows of it, and a
+// caller that is quicker is refused, or passes a proxy by.
+func (r *recording) routed(service string, port int) {
+	r.Helper()
+	destination := regexp.MustCompile(`--comment "default/` + service + `[:"].* --to-destination \S+:(\d+)`)
+	rules := ""
+	for range 720 {
+		rules = command(r.T, ".", "docker", "exec", r.cluster.Name()+"-control-plane", "iptables-save", "-t", "nat")
+		found := destination.FindAllStringSubmatch(rules, -1)
+		if len(found) == 1 && found[0][1] == strconv.Itoa(port) {
+			return
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+	r.Fatalf("the node does not send %s to port %d:\n%s", service, port, rules)
 }
 
 // stop scales a deployment down, which completes its snapshot.
