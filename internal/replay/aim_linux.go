@@ -12,17 +12,23 @@ const (
 	// brink is how long before a moment the loop does nothing but look at the
 	// clock: less than reading an answer takes.
 	brink = 4 * time.Microsecond
-	// share bounds the busy wait for a moment: this part of the whole wait.
+	// share bounds the busy waits: this part of all time.
 	share = 4
+	// purse bounds what busy waits may take at once of the time that earlier ones
+	// left: enough for a burst of moments, each closer than a waking is late.
+	purse = 4 * timing.MaxLearned
 )
 
 // aim decides how long before a moment the wait for it in the kernel ends and a
 // busy one begins, in which answers are still read: as long as nearly all
-// wakings were late of late, but no more than a part of the whole wait, because
-// the service under test may need the core.
+// wakings were late of late, but over all waits no more than a part of the time,
+// because the service under test may need the core. The part is not one of each
+// wait: random arrivals come in bursts, whose short waits need all of what a
+// long one before them had no use for.
 type aim struct {
 	least  time.Duration // of the busy wait
 	late   timing.Lateness
+	credit time.Duration // that busy waits may take
 	target time.Duration // the moment
 	wake   time.Duration // when to be awake for it
 	timed  bool          // the wait under way ends at wake, if nothing happens before
@@ -32,8 +38,11 @@ type aim struct {
 // until returns when the kernel is to end the wait for a moment.
 func (a *aim) until(at, now time.Duration) time.Duration {
 	if at != a.target || a.wake == 0 {
+		a.credit = min(a.credit+max(at-a.target, 0)/share, purse)
 		a.target = at
-		a.wake = at - max(min(a.late.Margin(), (at-now)/share), a.least, brink)
+		busy := min(a.late.Margin(), a.credit)
+		a.credit -= max(min(busy, at-now), 0)
+		a.wake = at - max(busy, a.least, brink)
 	}
 	return a.wake
 }

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"fortio.org/fortio/fhttp"
 	"fortio.org/log"
@@ -56,17 +57,39 @@ func pin(core int) {
 	unix.SchedSetaffinity(0, &set)
 }
 
-func monotonic() int64 {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return ts.Nano()
+// stamped reads from sockets what the kernel says the time of.
+type stamped struct {
+	message unix.Msghdr
+	vector  unix.Iovec
+	control [64]byte
+}
+
+// read also returns when the last of the bytes came, in nanoseconds of the wall
+// clock: the time of now where the kernel does not tell.
+func (s *stamped) read(fd int, b []byte) (n int, at int64, err error) {
+	s.vector.Base = &b[0]
+	s.vector.SetLen(len(b))
+	s.message = unix.Msghdr{Iov: &s.vector, Iovlen: 1, Control: &s.control[0]}
+	s.message.SetControllen(len(s.control))
+	got, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&s.message)), 0)
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	if s.message.Controllen >= uint64(unix.CmsgLen(16)) {
+		header, data, _, err := unix.ParseOneSocketControlMessage(s.control[:s.message.Controllen])
+		if err == nil && header.Type == unix.SCM_TIMESTAMPNS {
+			return int(got), int64(binary.NativeEndian.Uint64(data))*1e9 + int64(binary.NativeEndian.Uint64(data[8:])), nil
+		}
+	}
+	return int(got), time.Now().UnixNano(), nil
 }
 
 // sink prints its port and serves until its input ends. For each line of input
-// it writes the number of arrivals since the last one, and their moments. One
-// that is awake looks for arrivals all the time: a sleeping one sees them as late
-// as its core wakes, which would count as the sender's error and, for requests
-// that come closer together than that, hide what lay between them.
+// it writes the number of arrivals since the last one, and their moments, which are
+// those at which the kernel put them before the sink's socket: the sink takes some
+// microseconds for each, and by its own clock it would see requests that come closer
+// together than that as late as itself. One that is awake looks for arrivals all the
+// time, so that no sender has to wake its core.
 func sink(awake bool) error {
 	runtime.LockOSThread()
 	pin(1)
@@ -75,6 +98,9 @@ func sink(awake bool) error {
 		return err
 	}
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil { // its connections inherit it
 		return err
 	}
 	if err := unix.Listen(fd, 1024); err != nil {
@@ -96,6 +122,7 @@ func sink(awake bool) error {
 	}
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 256\r\n\r\n" + strings.Repeat("x", 256))
 	arrivals := make([]int64, 0, 1<<20)
+	var in stamped
 	buf := make([]byte, 64<<10)
 	events := make([]unix.EpollEvent, 256)
 	patience := -1
@@ -108,7 +135,7 @@ func sink(awake bool) error {
 			return err
 		}
 		for _, event := range events[:max(n, 0)] {
-			switch in := int(event.Fd); in {
+			switch c := int(event.Fd); c {
 			case 0:
 				if n, _ := unix.Read(0, buf); n <= 0 {
 					return nil
@@ -125,17 +152,17 @@ func sink(awake bool) error {
 					unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, c, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c)})
 				}
 			default:
-				n, err := unix.Read(in, buf)
+				n, at, err := in.read(c, buf)
 				if err == unix.EAGAIN {
 					continue
 				}
 				if n <= 0 {
-					unix.Close(in)
+					unix.Close(c)
 					continue
 				}
 				for range bytes.Count(buf[:n], []byte("\r\n\r\n")) {
-					arrivals = append(arrivals, monotonic())
-					unix.Write(in, answer)
+					arrivals = append(arrivals, at)
+					unix.Write(c, answer)
 				}
 			}
 		}

@@ -74,6 +74,33 @@ func TestAim(t *testing.T) {
 	}
 }
 
+// Bursts are met as exactly as lone moments, but not for more than a part of all
+// the time.
+func TestAimSavesUpForBursts(t *testing.T) {
+	const us = time.Microsecond
+	var a aim
+	for range 1000 {
+		a.late.Saw(time.Hour) // each wait wants all that there may be
+	}
+	busy := func(at, now time.Duration) time.Duration { return at - a.until(at, now) }
+	if got := busy(10_000*us, 0); got != timing.MaxLearned {
+		t.Fatalf("awake for %v before a moment that is far away", got)
+	}
+	if got := busy(10_100*us, 10_000*us); got < 100*us {
+		t.Errorf("awake for %v of the 100 µs before a moment soon after: the credit of the long wait is lost", got)
+	}
+	const gap = 100 * us
+	var awake time.Duration
+	moment := 10_100 * us
+	for range 1000 {
+		awake += min(busy(moment+gap, moment), gap)
+		moment += gap
+	}
+	if most := 1000*gap/share + purse; awake > most {
+		t.Errorf("awake for %v of %v in a load without pauses, want at most %v", awake, 1000*gap, most)
+	}
+}
+
 // A load that has something due all the time reads answers in between.
 func TestAimIsNeverNearTwice(t *testing.T) {
 	var a aim

@@ -21,7 +21,8 @@ import (
 // BenchmarkTrace replays a recording of GoReplay at its own speed and at ten
 // times it, with both programs, each on one core, and compares the gaps between
 // requests at the sink with the recorded ones: KS is their Kolmogorov-Smirnov
-// distance, length-off-% by how much the whole took too long or too short. The
+// distance, length-off-% by how much the whole took too long or too short. Beside
+// them stands a bare loop, which tells what this machine allows. The
 // recording is a minute of random arrivals, or the file that REPRISE_BENCH_TRACE
 // names. It takes more than two minutes and is run by
 //
@@ -31,7 +32,7 @@ func BenchmarkTrace(b *testing.B) {
 	players := []struct {
 		name string
 		play func(b *testing.B, sink *sinkProcess, tr *trace, speed int) []int64
-	}{{"reprise", playReprise}, {"goreplay", playGoReplay}}
+	}{{"reprise", playReprise}, {"bare-loop", playBare}, {"goreplay", playGoReplay}}
 	for _, speed := range []int{1, 10} {
 		for _, p := range players {
 			b.Run(fmt.Sprintf("%dx/%s", speed, p.name), func(b *testing.B) {
