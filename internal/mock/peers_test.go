@@ -26,6 +26,10 @@ import (
 const serveEnv = "REPRISE_BENCH_MOCK"
 
 func TestMain(m *testing.M) {
+	if port := os.Getenv(floorEnv); port != "" {
+		fmt.Fprintln(os.Stderr, serveFloor(port))
+		os.Exit(1)
+	}
 	if spec := os.Getenv(serveEnv); spec != "" {
 		if err := serveBench(spec); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -74,12 +78,12 @@ type peer struct {
 // wrk on another, by requests a second and by the server's processor time for
 // one, which is the better figure on a busy machine. It needs wrk and taskset.
 // nginx and Hoverfly are measured where they are installed, mountebank and
-// WireMock where REPRISE_PEERS names a directory with their node_modules.
+// WireMock where REPRISE_PEERS names a directory with their node_modules. The
+// floor is what any server pays here: it answers whatever it reads with one
+// write of the same bytes, and waits for all its connections at once.
 func BenchmarkThroughput(b *testing.B) {
 	modules := os.Getenv("REPRISE_PEERS")
-	for _, p := range []peer{ours("reprise", 1e3), nginx(), hoverfly(), mountebank(modules), wiremock(modules)} {
-		b.Run(p.name, func(b *testing.B) { p.bench(b) })
-	}
+	takeTurns(b, readyCalls, 3, ours("reprise", 1e3), floor(), nginx(), hoverfly(), mountebank(modules), wiremock(modules))
 }
 
 // BenchmarkFlat compares the server with a million recorded calls with the same
@@ -88,35 +92,60 @@ func BenchmarkFlat(b *testing.B) {
 	if testing.Short() {
 		b.Skip("-short")
 	}
-	peers := []peer{ours("reprise", 1e6), ours("hundred", 1e2)}
+	takeTurns(b, freshCalls, 3, ours("reprise", 1e6), ours("hundred", 1e2))
+}
+
+// takeTurns measures the peers one after the other in every round, so that a
+// disturbance of the machine meets all of them, and reports the median of the
+// rounds of each, and of how many times the first one is faster than each of the
+// others in the same round. Those that are missing are skipped.
+func takeTurns(b *testing.B, calls string, rounds int, peers ...peer) {
+	skipped, failed := map[string]string{}, map[string]error{}
 	rates, costs := map[string][]float64{}, map[string][]float64{}
 	var running []*runningPeer
 	for _, p := range peers {
-		if missing := p.missing(); missing != "" {
-			b.Skipf("%s is missing", missing)
+		if skipped[p.name] = p.missing(); skipped[p.name] != "" {
+			continue
 		}
-		r, err := p.start(b.TempDir())
+		r, err := p.start(b.TempDir(), calls)
 		if err != nil {
-			b.Fatal(err)
+			failed[p.name] = err // the others have their figures
+			continue
 		}
 		defer r.stop()
 		running = append(running, r)
 	}
-	// The two take turns, so that a disturbance of the machine meets both.
-	for round := range 4 {
+	for round := range rounds + 1 {
 		for i := range running {
 			r := running[(i+round)%len(running)]
 			rate, cost, err := r.measure()
 			if err != nil {
-				b.Fatal(err)
+				failed[r.name] = err
 			}
-			if round > 0 { // in the first one, caches warm up
+			if round > 0 { // in the first one, compilers and caches warm up
 				rates[r.name], costs[r.name] = append(rates[r.name], rate), append(costs[r.name], cost)
 			}
 		}
 	}
 	for _, p := range peers {
-		b.Run(p.name, func(b *testing.B) { report(b, rates[p.name], costs[p.name]) })
+		b.Run(p.name, func(b *testing.B) {
+			if skipped[p.name] != "" {
+				b.Skipf("%s is missing", skipped[p.name])
+			}
+			if failed[p.name] != nil {
+				b.Fatal(failed[p.name])
+			}
+			b.ReportMetric(0, "ns/op") // the length of a run says nothing
+			b.ReportMetric(median(rates[p.name]), "req/s")
+			b.ReportMetric(median(costs[p.name]), "cpu-µs/req")
+			if first := rates[peers[0].name]; failed[peers[0].name] == nil && skipped[peers[0].name] == "" && p.name != peers[0].name {
+				times := slices.Clone(first)
+				for i := range times {
+					times[i] /= rates[p.name][i]
+				}
+				b.ReportMetric(median(times), "times-slower")
+			}
+		})
 	}
 }
 
@@ -131,38 +160,6 @@ func ours(name string, calls int) peer {
 			return []string{fmt.Sprintf("%s=%d %d", serveEnv, port, calls), "GOMAXPROCS=1"}
 		},
 	}
-}
-
-func (p *peer) bench(b *testing.B) {
-	if missing := p.missing(); missing != "" {
-		b.Skipf("%s is missing", missing)
-	}
-	if testing.Short() && p.stubs > 1e4 {
-		b.Skip("-short")
-	}
-	r, err := p.start(b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer r.stop()
-	if _, _, err := r.measure(); err != nil { // compilers and caches warm up
-		b.Fatal(err)
-	}
-	var rates, costs []float64
-	for b.Loop() {
-		rate, cost, err := r.measure()
-		if err != nil {
-			b.Fatal(err)
-		}
-		rates, costs = append(rates, rate), append(costs, cost)
-	}
-	report(b, rates, costs)
-}
-
-func report(b *testing.B, rates, costs []float64) {
-	b.ReportMetric(0, "ns/op") // the length of a run says nothing
-	b.ReportMetric(median(rates), "req/s")
-	b.ReportMetric(median(costs), "cpu-µs/req")
 }
 
 func median(v []float64) float64 {
@@ -188,13 +185,13 @@ type runningPeer struct {
 	script string
 }
 
-func (p peer) start(dir string) (*runningPeer, error) {
+func (p peer) start(dir, calls string) (*runningPeer, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	r := &runningPeer{peer: p, port: port, script: filepath.Join(dir, "wrk.lua")}
-	lua := fmt.Sprintf(requests, p.stubs)
+	lua := fmt.Sprintf(calls, p.stubs)
 	if err := os.WriteFile(r.script, []byte(lua), 0o600); err != nil {
 		return nil, err
 	}
@@ -227,15 +224,32 @@ func (p peer) start(dir string) (*runningPeer, error) {
 	return nil, fmt.Errorf("it did not answer as it should within a minute")
 }
 
-// requests is what wrk sends. The calls come in an order that no cache of the
-// last few could serve. Each carries an id that no signature has, so that the
-// generator makes as many texts, of the same length, for few calls as for many.
-const requests = `local i = 0
+// The calls that wrk sends come in an order that no cache of the last few could
+// serve. Each carries an id that no signature has.
+const (
+	// readyCalls are made before the load begins: fast servers answer nearly as
+	// many as the generator can make.
+	readyCalls = `local texts, i = {}, 0
+init = function()
+  for n = 0, 8191 do
+    i = (i * 1664525 + 1013904223) %% 2147483648
+    texts[n] = string.format('GET /items/%%06d?view=full HTTP/1.1\r\nHost: dep:8080\r\nX-Request-Id: %%06d\r\n\r\n', i %% %d, n)
+  end
+end
+request = function()
+  i = (i + 1) %% 8192
+  return texts[i]
+end
+`
+	// freshCalls are made one by one, so that the generator makes as many texts,
+	// of the same length, for few recorded calls as for many.
+	freshCalls = `local i = 0
 request = function()
   i = (i * 1664525 + 1013904223) %% 2147483648
   return string.format('GET /items/%%06d?view=full HTTP/1.1\r\nHost: dep:8080\r\nX-Request-Id: %%06d\r\n\r\n', i %% %d, i %% 1000003)
 end
 `
+)
 
 // freePort returns a port of loopback that nobody listens on.
 func freePort() (int, error) {
@@ -291,7 +305,7 @@ func (r *runningPeer) measure() (rate, cost float64, err error) {
 	}
 	duration := "-d2s"
 	if r.slow {
-		duration = "-d10s"
+		duration = "-d5s"
 	}
 	out, err := exec.Command("taskset", "-c", "1", "wrk", "-t1", "-c64", duration, "--timeout", "30s", "-s", r.script, fmt.Sprintf("http://127.0.0.1:%d/", r.port)).CombinedOutput()
 	if err != nil {
@@ -346,7 +360,7 @@ func nginx() peer {
 }
 
 func hoverfly() peer {
-	return peer{name: "hoverfly", stubs: 1000, slow: true, needs: []string{"hoverfly"}, args: func(dir string, port int) ([]string, error) {
+	return peer{name: "hoverfly", stubs: 1000, needs: []string{"hoverfly"}, args: func(dir string, port int) ([]string, error) {
 		exactly := func(s string) []map[string]string { return []map[string]string{{"matcher": "exact", "value": s}} }
 		var pairs []any
 		for i := range 1000 {
