@@ -119,7 +119,7 @@ func replayTo(ctx context.Context, s Surroundings, p *project, w io.Writer, url 
 		return badInput(err)
 	}
 	if f.capacity {
-		return findCapacity(ctx, w, source.engine, target, p.Seed, replay.CapacityOptions{Limits: limits, Load: source.load})
+		return findCapacity(ctx, w, source, target, p.Seed, limits)
 	}
 	plan, err := within(ctx, func() (*replay.Plan, error) { return source.plan(ctx) })
 	if ctx.Err() != nil {
@@ -282,14 +282,15 @@ func judgeLoad(w io.Writer, s replay.Summary, limits []replay.Limit) error {
 	return nil
 }
 
-func findCapacity(ctx context.Context, w io.Writer, engine *replay.Engine, target replay.Target, seed int64, opts replay.CapacityOptions) error {
+func findCapacity(ctx context.Context, w io.Writer, source *loadSource, target replay.Target, seed int64, limits []replay.Limit) error {
+	opts := replay.CapacityOptions{Limits: limits, Load: source.load}
 	if err := opts.Validate(); err != nil {
 		return badInput(err)
 	}
 	if seed == 0 {
 		seed = rand.Int64()
 	}
-	found, err := engine.Capacity(ctx, []replay.Target{target}, seed, opts)
+	found, err := source.capacity(ctx, []replay.Target{target}, seed, opts)
 	for _, c := range found {
 		for _, probe := range c.Probes {
 			word := "holds"

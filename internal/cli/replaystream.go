@@ -39,11 +39,10 @@ const (
 // loadSource plans and sends a load, from memory or from a snapshot that is read
 // meanwhile.
 type loadSource struct {
-	plan  func(context.Context) (*replay.Plan, error)
-	drive func(context.Context, replay.Target, *replay.Plan, *replay.SampleWriter) (*replay.Result, error)
-	// engine has the whole recording; nil when it is streamed.
-	engine *replay.Engine
-	load   replay.Load
+	plan     func(context.Context) (*replay.Plan, error)
+	drive    func(context.Context, replay.Target, *replay.Plan, *replay.SampleWriter) (*replay.Result, error)
+	capacity func(context.Context, []replay.Target, int64, replay.CapacityOptions) ([]replay.Capacity, error)
+	load     replay.Load
 }
 
 // loadSource opens the snapshot and makes its requests fit to be sent today, by
@@ -60,7 +59,7 @@ func (p *project) loadSource(s Surroundings, f replayFlags, program *transform.P
 	sending := replay.Options{
 		Timeout: time.Duration(p.Replay.Timeout), Router: opts.Router, HTTP2: f.http2, KeepHost: f.keepHost,
 	}
-	streamed, note, err := streams(path, f, opts.Sample)
+	streamed, note, err := streams(path, f)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +84,7 @@ func (p *project) loadSource(s Surroundings, f replayFlags, program *transform.P
 		return nil, err
 	}
 	plan := func(ctx context.Context) (*replay.Plan, error) { return r.Plan(ctx, f.load) }
-	return &loadSource{plan: plan, drive: r.Drive}, nil
+	return &loadSource{plan: plan, drive: r.Drive, capacity: r.Capacity, load: f.load}, nil
 }
 
 // wholeSource reads the recording into memory.
@@ -135,12 +134,12 @@ func wholeSource(s Surroundings, path string, load replay.Load, opts transform.O
 		}
 		return r, err
 	}
-	return &loadSource{plan: plan, drive: drive, engine: engine, load: load}, nil
+	return &loadSource{plan: plan, drive: drive, capacity: engine.Capacity, load: load}, nil
 }
 
 // streams reports whether the snapshot at path is sent while it is read. Note
 // says why a large one is not; it is empty for others.
-func streams(path string, f replayFlags, sample float64) (streamed bool, note string, err error) {
+func streams(path string, f replayFlags) (streamed bool, note string, err error) {
 	info, err := os.Stat(path)
 	if err != nil || info.IsDir() {
 		return false, "", nil // who reads it into memory reports the error
@@ -154,7 +153,7 @@ func streams(path string, f replayFlags, sample float64) (streamed bool, note st
 	if !large(m, info) {
 		return false, "", nil
 	}
-	needs := needsWhole(f, sample)
+	needs := needsWhole(f)
 	if needs == "" {
 		return true, "", nil
 	}
@@ -163,16 +162,14 @@ func streams(path string, f replayFlags, sample float64) (streamed bool, note st
 }
 
 // needsWhole names what needs all of a recording in memory; "" for nothing.
-func needsWhole(f replayFlags, sample float64) string {
+func needsWhole(f replayFlags) string {
 	switch {
-	case f.capacity:
-		return "--capacity"
 	case f.load.Churn:
 		return "--churn"
+	case f.capacity: // tries rates, whatever the timing
+		return ""
 	case !f.load.CanStream():
 		return "--copies with recorded timing"
-	case sample > 0 && sample < 1:
-		return "replay.sample"
 	}
 	return ""
 }
@@ -200,12 +197,13 @@ func (s *streamedSnapshot) Scan() iter.Seq2[*traffic.Exchange, error] {
 			return
 		}
 		defer r.Close()
+		sampler := s.opts.Sampler()
 		for x, err := range r.All() {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if x.Direction != traffic.Outbound && s.keep(x) && !yield(x, nil) {
+			if x.Direction != traffic.Outbound && sampler.Keeps(x) && s.keep(x) && !yield(x, nil) {
 				return
 			}
 		}

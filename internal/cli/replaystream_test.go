@@ -144,25 +144,25 @@ func TestWhatStreams(t *testing.T) {
 	}
 	path, small := gets("s.rpk", wholeExchanges+1), gets("few.rpk", 1)
 	tests := []struct {
-		why    string
-		path   string
-		flags  replayFlags
-		sample float64
-		want   bool
-		note   string // what needs all of it
+		why   string
+		path  string
+		flags replayFlags
+		want  bool
+		note  string // what needs all of it
 	}{
-		{"many exchanges", path, replayFlags{}, 0, true, ""},
-		{"copies at a rate", path, replayFlags{load: replay.Load{Rate: 5, Copies: 3}}, 1, true, ""},
-		{"copies that are shifted", path, replayFlags{load: replay.Load{Copies: 3}}, 0, false, "--copies with recorded timing"},
-		{"connections by session", path, replayFlags{load: replay.Load{Churn: true}}, 0, false, "--churn"},
-		{"a search for capacity", path, replayFlags{capacity: true}, 0, false, "--capacity"},
-		{"a sample of the sessions", path, replayFlags{}, 0.5, false, "replay.sample"},
-		{"a directory", dir, replayFlags{capacity: true}, 0, false, ""},
-		{"few exchanges", small, replayFlags{capacity: true}, 0, false, ""},
-		{"nothing there", filepath.Join(dir, "none"), replayFlags{}, 0, false, ""},
+		{"many exchanges", path, replayFlags{}, true, ""},
+		{"copies at a rate", path, replayFlags{load: replay.Load{Rate: 5, Copies: 3}}, true, ""},
+		{"copies that are shifted", path, replayFlags{load: replay.Load{Copies: 3}}, false, "--copies with recorded timing"},
+		{"connections by session", path, replayFlags{load: replay.Load{Churn: true}}, false, "--churn"},
+		{"a search for capacity", path, replayFlags{capacity: true}, true, ""},
+		{"a search for capacity with copies, which have its rates", path, replayFlags{capacity: true, load: replay.Load{Copies: 3}}, true, ""},
+		{"a search for capacity with connections by session", path, replayFlags{capacity: true, load: replay.Load{Churn: true}}, false, "--churn"},
+		{"a directory", dir, replayFlags{}, false, ""},
+		{"few exchanges", small, replayFlags{}, false, ""},
+		{"nothing there", filepath.Join(dir, "none"), replayFlags{}, false, ""},
 	}
 	for _, tt := range tests {
-		got, note, err := streams(tt.path, tt.flags, tt.sample)
+		got, note, err := streams(tt.path, tt.flags)
 		if err != nil || got != tt.want || (note == "") != (tt.note == "") {
 			t.Errorf("%s: %v, %q, %v", tt.why, got, note, err)
 		}

@@ -87,6 +87,32 @@ type Probe struct {
 // slower hits all alike. When ctx ends, what is known so far comes back with
 // its cause.
 func (e *Engine) Capacity(ctx context.Context, targets []Target, seed int64, opts CapacityOptions) ([]Capacity, error) {
+	return searchCapacity(ctx, targets, seed, opts, func(ctx context.Context, t Target, l Load) (*Result, error) {
+		plan, err := e.Plan(l)
+		if err != nil {
+			return nil, err
+		}
+		return e.Drive(ctx, t, plan)
+	})
+}
+
+// Capacity searches as that of an [Engine] does. The recording is read from end
+// to end once, and from its beginning for each rate that is tried, as far as it
+// takes.
+func (s *Streamed) Capacity(ctx context.Context, targets []Target, seed int64, opts CapacityOptions) ([]Capacity, error) {
+	var known *scan
+	return searchCapacity(ctx, targets, seed, opts, func(ctx context.Context, t Target, l Load) (*Result, error) {
+		plan, err := s.planWith(ctx, l, known)
+		if err != nil {
+			return nil, err
+		}
+		known = plan.streamed
+		return s.Drive(ctx, t, plan, nil)
+	})
+}
+
+// searchCapacity searches with loads that send sends.
+func searchCapacity(ctx context.Context, targets []Target, seed int64, opts CapacityOptions, send sendLoad) ([]Capacity, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
@@ -106,7 +132,7 @@ func (e *Engine) Capacity(ctx context.Context, targets []Target, seed int64, opt
 				continue
 			}
 			open = true
-			probe, err := e.probe(ctx, targets[i], s.rate, opts)
+			probe, err := send.probe(ctx, targets[i], s.rate, opts)
 			if err != nil {
 				return found, err
 			}
@@ -118,19 +144,18 @@ func (e *Engine) Capacity(ctx context.Context, targets []Target, seed int64, opt
 	return found, nil
 }
 
-func (e *Engine) probe(ctx context.Context, t Target, rate float64, opts CapacityOptions) (Probe, error) {
+// sendLoad plans a load and sends it.
+type sendLoad func(context.Context, Target, Load) (*Result, error)
+
+func (send sendLoad) probe(ctx context.Context, t Target, rate float64, opts CapacityOptions) (Probe, error) {
 	l := opts.Load
 	l.Speed, l.Stages, l.Max, l.Loops = 0, nil, false, 0
 	l.Rate, l.Budget = rate, opts.Probe
-	plan, err := e.Plan(l)
+	r, err := send(ctx, t, l)
 	if err != nil {
 		return Probe{}, err
 	}
-	r, err := e.Drive(ctx, t, plan)
-	if err != nil {
-		return Probe{}, err
-	}
-	p := Probe{Rate: rate, Holds: true, Summary: r.Summary(nil)}
+	p := Probe{Rate: rate, Holds: true, Summary: r.overall()}
 	if n := p.Summary.Short(); n > 0 {
 		p.Holds, p.Late, p.Why = false, true, fmt.Sprintf("%d requests not sent: %s", n, r.Errors[traffic.FailureLimit])
 		return p, nil

@@ -230,6 +230,14 @@ type EndpointSummary struct {
 	Summary
 }
 
+// overall is the summary of all requests, streamed or not.
+func (r *Result) overall() Summary {
+	if r.tally != nil {
+		return r.tally.all.summary(r.Plan, r.Skipped)
+	}
+	return r.Summary(nil)
+}
+
 // Overview returns the summary of all requests, and those of the endpoints,
 // sorted by name. Unlike Summary it serves streamed loads too.
 func (r *Result) Overview() (all Summary, endpoints []EndpointSummary) {

@@ -65,7 +65,12 @@ func (l Load) CanStream() bool {
 
 // Plan reads the recording once, from end to end, and works out a load for it.
 // It sends nothing.
-func (s *Streamed) Plan(ctx context.Context, l Load) (*Plan, error) {
+func (s *Streamed) Plan(ctx context.Context, l Load) (*Plan, error) { return s.planWith(ctx, l, nil) }
+
+// planWith plans with what an earlier reading told, and reads when that is nil.
+// It must have been for a load with the same timing, or for none with the
+// recorded one.
+func (s *Streamed) planWith(ctx context.Context, l Load, known *scan) (*Plan, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
@@ -73,9 +78,12 @@ func (s *Streamed) Plan(ctx context.Context, l Load) (*Plan, error) {
 		return nil, errors.New("replay: this load needs the whole recording in memory")
 	}
 	l = l.withDefaults()
-	p := &Plan{load: l, streamed: &scan{}}
-	if err := p.streamed.read(ctx, s, l); err != nil {
-		return nil, err
+	p := &Plan{load: l, streamed: known}
+	if known == nil {
+		p.streamed = &scan{}
+		if err := p.streamed.read(ctx, s, l); err != nil {
+			return nil, err
+		}
 	}
 	if p.n = p.streamed.n; p.n == 0 {
 		return nil, errors.New("replay: the recording holds no inbound exchange that is to be sent")

@@ -251,6 +251,79 @@ func (w *witness) Observe(recorded, live *traffic.Exchange) []traffic.Binding {
 
 func (w *witness) Needs(string) []string { return nil }
 
+// counted counts how often a recording is read, and how far in windows.
+type counted struct {
+	inWindows
+	scans, reads, windows int
+}
+
+func (c *counted) Scan() iter.Seq2[*traffic.Exchange, error] {
+	c.scans++
+	return c.inWindows.Scan()
+}
+
+func (c *counted) Windows() iter.Seq2[*replay.Window, error] {
+	c.reads++
+	return func(yield func(*replay.Window, error) bool) {
+		for w, err := range c.inWindows.Windows() {
+			if c.windows++; !yield(w, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestStreamedCapacity: a search for the highest rate reads the recording from
+// end to end once, and then for each rate only what that sends.
+func TestStreamedCapacity(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer s.Close()
+	for _, tt := range []struct {
+		why, limit string
+		rate       float64
+		bounded    bool
+		probes     int
+	}{
+		{"each rate holds", "status.4xx>50%", 400, false, 3},
+		{"none does", "status.5xx>50%", 0, true, 8},
+	} {
+		limit, err := replay.ParseLimit(tt.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patient, err := replay.ParseLimit("p50>1000s") // the sender may be late here
+		if err != nil {
+			t.Fatal(err)
+		}
+		var exchanges []*traffic.Exchange
+		for i := range 4000 {
+			exchanges = append(exchanges, at(recorded(i, "GET", fmt.Sprint("/", i)), time.Duration(i)*time.Second))
+		}
+		rec := &counted{inWindows: inWindows{exchanges: exchanges, size: 4}}
+		streamed, err := replay.NewStreamed(rec, replay.Options{Timeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := streamed.Capacity(t.Context(), []replay.Target{{Arm: "target", Addr: addr(s)}}, 1, replay.CapacityOptions{
+			Limits: []replay.Limit{limit, patient}, Start: 100, Most: 400, Probe: 40 * time.Millisecond, Load: replay.Load{Copies: 2},
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.why, err)
+		}
+		if got := found[0]; got.Rate != tt.rate || got.Bounded != tt.bounded || len(got.Probes) != tt.probes {
+			t.Errorf("%s: %v, bounded %v, %+v", tt.why, got.Rate, got.Bounded, got.Probes)
+		}
+		if rec.scans != 1 || rec.reads != tt.probes {
+			t.Errorf("%s: %d readings from end to end, and %d windowed ones for %d probes", tt.why, rec.scans, rec.reads, tt.probes)
+		}
+		if most := tt.probes * (400*40/1000/2/4 + 8); rec.windows > most {
+			t.Errorf("%s: %d windows of 1000 were read, want at most %d: those that were sent and a few ahead", tt.why, rec.windows, most)
+		}
+	}
+}
+
 // TestStreamedEndsEarly: what is known when the recording cannot be read on, or
 // the run ends, comes back with the reason.
 func TestStreamedEndsEarly(t *testing.T) {

@@ -1,8 +1,6 @@
 package transform
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
@@ -185,10 +183,7 @@ func (o Options) sampled(recorded []*traffic.Exchange) func(id string) bool {
 	for i, n := range traffic.Sessions(inbound) {
 		first[inbound[i].ID] = inbound[n].ID
 	}
-	return func(id string) bool {
-		sum := sha256.Sum256([]byte(first[id])) // evenly spread, unlike cheaper hashes of short names
-		return float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53) < o.Sample
-	}
+	return func(id string) bool { return sampledBy(first[id], o.Sample) }
 }
 
 func (o Options) forbids(path traffic.Path) bool {
