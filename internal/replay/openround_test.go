@@ -80,6 +80,7 @@ func TestOpenRoundDropsWhatFails(t *testing.T) {
 }
 
 func TestCapacity(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	// An arm holds a rate while it answers 200, which stands for any limit, and
 	// tells the rate from the requests of the probe. The sender's own lateness
 	// on a busy machine must not decide this test, so nothing but the status is

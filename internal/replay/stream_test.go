@@ -75,6 +75,7 @@ func chat(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestWebSocketConversations(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	s := httptest.NewServer(http.HandlerFunc(chat))
 	defer s.Close()
 	tests := []struct {
@@ -145,6 +146,7 @@ func TestWebSocketConversations(t *testing.T) {
 // ends with as many events; one that was recorded to its end is read to its
 // end, and enough when time is up.
 func TestEndlessStreamsOfEvents(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		events := 3
