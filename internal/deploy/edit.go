@@ -217,16 +217,7 @@ func (e *editor) container(o object, c map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		setEnv(c, name, env[name])
 	}
-	for _, key := range []string{"readinessProbe", "startupProbe"} {
-		if probe, ok := c[key].(map[string]any); ok {
-			quicken(probe)
-		}
-	}
-	for _, key := range []string{"readinessProbe", "startupProbe", "livenessProbe"} {
-		if probe, ok := c[key].(map[string]any); ok {
-			bear(probe)
-		}
-	}
+	probes(c)
 	e.resources(c)
 }
 
@@ -243,33 +234,6 @@ func (e *editor) resources(c map[string]any) {
 	}
 	if e.arm.Owned {
 		res["requests"] = map[string]any{"cpu": "10m", "memory": "16Mi"}
-	}
-}
-
-// quicken makes a probe ask every second from the start, for as long as it
-// would have before it gives up.
-func quicken(probe map[string]any) {
-	number := func(key string, unset int64) int64 {
-		if n, ok := probe[key].(int64); ok && n > 0 {
-			return n
-		}
-		return unset
-	}
-	patience := number("initialDelaySeconds", 0) + number("failureThreshold", 3)*number("periodSeconds", 10)
-	probe["initialDelaySeconds"] = int64(0)
-	probe["periodSeconds"] = int64(1)
-	probe["failureThreshold"] = max(patience, 1)
-	probe["successThreshold"] = int64(1)
-}
-
-// leastAnswer is how long a probe waits for its answer at least, in seconds: two
-// arms that are measured share a machine that may stall, and one of them would be
-// taken out of its Service, or restarted, for that.
-const leastAnswer = 10
-
-func bear(probe map[string]any) {
-	if n, ok := probe["timeoutSeconds"].(int64); !ok || n < leastAnswer {
-		probe["timeoutSeconds"] = int64(leastAnswer)
 	}
 }
 
