@@ -5,6 +5,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/sql"
 )
 
 // aligned is the calls of one lane on two arms, paired one to one.
@@ -189,5 +190,5 @@ func (r *run) writes(x *traffic.Exchange, route string) bool {
 		return false
 	}
 	asked := r.asked[route]
-	return len(asked) == 0 || slices.ContainsFunc(asked, (*compare.Statement).Writes)
+	return len(asked) == 0 || slices.ContainsFunc(asked, (*sql.Statement).Writes)
 }

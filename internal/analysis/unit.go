@@ -7,6 +7,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/sql"
 )
 
 // unit is the same exchange seen four times: recorded, twice on base, once on
@@ -65,14 +66,14 @@ type run struct {
 	base, control, head map[string]*traffic.Exchange
 	// routes caches the names of calls; asked holds what those with SQL ask.
 	routes map[*traffic.Exchange]string
-	asked  map[string][]*compare.Statement
+	asked  map[string][]*sql.Statement
 }
 
 func newRun(in Input, opts Options) *run {
 	r := &run{
 		in: in, opts: opts.withDefaults(),
 		position: map[string]int{}, endpoints: map[string]string{}, perPoint: map[string]int{},
-		recorded: map[string]*traffic.Exchange{}, routes: map[*traffic.Exchange]string{}, asked: map[string][]*compare.Statement{},
+		recorded: map[string]*traffic.Exchange{}, routes: map[*traffic.Exchange]string{}, asked: map[string][]*sql.Statement{},
 		base: byRecorded(in.Base.Inbound), control: byRecorded(in.Control.Inbound), head: byRecorded(in.Head.Inbound),
 	}
 	for _, x := range in.Recorded {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
+	"github.com/reprise-ci/reprise/internal/traffic/sql"
 )
 
 // Reading says how exchanges are read where they do not say it themselves. The
@@ -32,15 +33,12 @@ func (r *Reading) answer(x *traffic.Exchange) message {
 	return message{x.Response.Header, x.Response.Body, x.Response.Trailer, output}
 }
 
-// sqlTypes are the media types of SQL (RFC 6922), and what was used before.
-var sqlTypes = []string{"application/sql", "application/x-sql", "text/sql", "text/x-sql"}
-
 // statement reads a text at a place of a request as SQL.
-func (r *Reading) statement(text string, path func() traffic.Path) (*Statement, bool) {
-	if len(text) > maxStatement || !beginsSQL(text) {
+func (r *Reading) statement(text string, path func() traffic.Path) (*sql.Statement, bool) {
+	if !sql.Begins(text) {
 		return nil, false
 	}
-	if s, ok := statement(text, false); ok {
+	if s, ok := sql.Read(text, false); ok {
 		return s, true
 	}
 	if len(r.SQL) == 0 {
@@ -50,29 +48,29 @@ func (r *Reading) statement(text string, path func() traffic.Path) (*Statement, 
 	if !slices.ContainsFunc(r.SQL, func(rule traffic.Pattern) bool { return rule.Covers(p) }) {
 		return nil, false
 	}
-	return statement(text, true)
+	return sql.Read(text, true)
 }
 
 // whole reads the body of a request as SQL.
-func (r *Reading) whole(p payload, header traffic.Header, path func() traffic.Path) (*Statement, bool) {
+func (r *Reading) whole(p payload, header traffic.Header, path func() traffic.Path) (*sql.Statement, bool) {
 	if p.format != formatText {
 		return nil, false
 	}
-	if slices.Contains(sqlTypes, traffic.MediaType(header)) {
-		return statement(string(p.plain), true)
+	if sql.IsMedia(traffic.MediaType(header)) {
+		return sql.Read(string(p.plain), true)
 	}
 	return r.statement(string(p.plain), path)
 }
 
 // Statements returns the SQL that a request carries, in the order of its places.
-func (r Reading) Statements(x *traffic.Exchange) []*Statement {
+func (r Reading) Statements(x *traffic.Exchange) []*sql.Statement {
 	if x == nil || x.Request.RawQuery() == "" && len(x.Request.Body.Raw) == 0 {
 		return nil
 	}
-	var out []*Statement
+	var out []*sql.Statement
 	v := valuer{
 		yield: func(traffic.Path, string) bool { return true }, root: traffic.At("request"), reading: &r,
-		found: func(s *Statement) { out = append(out, s) },
+		found: func(s *sql.Statement) { out = append(out, s) },
 	}
 	_ = v.members("query", formMembers(x.Request.RawQuery())) && v.body(r.call(x))
 	return out
@@ -93,27 +91,27 @@ func (c *comparer) texts(a, b string) {
 
 // statements compares two statements: by what they ask, and where that is the
 // same, by the values that they ask with.
-func (c *comparer) statements(a, b *Statement) {
+func (c *comparer) statements(a, b *sql.Statement) {
 	if a.Fingerprint != b.Fingerprint {
 		c.at("statement", func() { c.emit(Value, a.Fingerprint, b.Fingerprint) })
 		return
 	}
-	ta, okA := parseTree(a.values)
-	tb, okB := parseTree(b.values)
+	ta, okA := parseTree(a.Values)
+	tb, okB := parseTree(b.Values)
 	if okA && okB {
 		c.at("values", func() { c.trees(ta, tb) })
 	}
 }
 
 // statement yields what a statement consists of.
-func (v valuer) statement(s *Statement, p traffic.Path) bool {
+func (v valuer) statement(s *sql.Statement, p traffic.Path) bool {
 	if v.found != nil {
 		v.found(s)
 	}
 	if !v.yield(p.Child("statement"), s.Fingerprint) {
 		return false
 	}
-	t, ok := parseTree(s.values)
+	t, ok := parseTree(s.Values)
 	return !ok || v.node(t, 0, p.Child("values"))
 }
 
@@ -128,7 +126,7 @@ func (v valuer) text(p traffic.Path, text string) bool {
 }
 
 // Asks is the fingerprint of all statements together, and "" without any.
-func Asks(statements []*Statement) string {
+func Asks(statements []*sql.Statement) string {
 	texts := make([]string, len(statements))
 	for i, s := range statements {
 		texts[i] = s.Fingerprint

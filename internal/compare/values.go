@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/sql"
 )
 
 // Values iterates over all single values of an exchange with their addresses,
@@ -80,7 +81,7 @@ type valuer struct {
 	// reading is set for requests, whose texts may be SQL; found, which may be
 	// nil, gets each statement.
 	reading *Reading
-	found   func(*Statement)
+	found   func(*sql.Statement)
 }
 
 func (v valuer) fields(part string, values map[string][]string) bool {

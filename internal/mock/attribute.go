@@ -66,7 +66,7 @@ func (m *Mock) owner(p *pass, c *call, active []traffic.Lane) (traffic.Lane, boo
 		return found, true
 	}
 	for _, t := range c.form {
-		if !t.kind.leaf() || len(t.text) < minOwned {
+		if !t.kind.leaf() || t.kind == asked || len(t.text) < minOwned {
 			continue
 		}
 		owners := 0
@@ -111,7 +111,7 @@ func (m *Mock) values(name traffic.Lane) map[string]struct{} {
 	values := map[string]struct{}{}
 	add := func(f form) {
 		for _, t := range f {
-			if t.kind.leaf() && len(t.text) >= minOwned && t.kind != raw {
+			if t.kind.leaf() && len(t.text) >= minOwned && t.kind != raw && t.kind != asked {
 				values[t.text] = struct{}{}
 			}
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
+	"github.com/reprise-ci/reprise/internal/traffic/sql"
 )
 
 // form is the canonical form of a request: a flat list of tokens that is the
@@ -42,10 +43,14 @@ const (
 	number  kind = 'n' // a number, normalised
 	literal kind = 'l' // true, false, null, and names that have no class
 	raw     kind = 'r' // bytes that are not looked into
+	asked   kind = 'q' // what SQL asks, without the values that it asks with
+	source  kind = 'S' // SQL as it was written, before what was made of it; for rules, and in no hash
 )
 
 // leaf reports whether the token carries a value.
-func (k kind) leaf() bool { return k == text || k == number || k == literal || k == raw }
+func (k kind) leaf() bool {
+	return k == text || k == number || k == literal || k == raw || k == asked
+}
 
 // signatureHeaders are the request headers that tell calls apart. An allow-list,
 // since a new header of a client library must not turn every call into a miss.
@@ -141,9 +146,31 @@ func appendQuery(f form, query string) form {
 	}
 	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
 	for _, p := range pairs {
-		f = append(f, token{member, p.name}, token{text, p.value})
+		f = appendText(append(f, token{member, p.name}), p.value)
 	}
 	return f
+}
+
+// appendText appends a value that may be SQL: such a one is what it asks, and
+// the values that it asks with.
+func appendText(f form, value string) form {
+	if sql.Begins(value) {
+		if s, ok := sql.Read(value, false); ok {
+			return appendSQL(f, s, value)
+		}
+	}
+	return append(f, token{text, value})
+}
+
+// appendSQL appends a statement at two addresses below its own.
+func appendSQL(f form, s *sql.Statement, text string) form {
+	kept := len(f)
+	f = append(f, token{source, text}, token{open, ""}, token{member, "statement"}, token{asked, s.Fingerprint}, token{member, "values"})
+	g, ok := appendJSON(f, string(s.Values))
+	if !ok { // nested too deep
+		return append(f[:kept], token{asked, s.Fingerprint}, token{raw, string(s.Values)})
+	}
+	return append(g, token{shut, ""})
 }
 
 // signingParameters say who asks and when, in URLs that are signed for AWS.
@@ -212,6 +239,11 @@ func appendContent(f form, contentType string, data []byte) form {
 		g = append(f, token{text, document})
 	case isProtobuf(media):
 		g, ok = appendProto(f, data, 0)
+	case utf8.Valid(data):
+		var s *sql.Statement
+		if s, ok = sql.Read(string(data), sql.IsMedia(media)); ok {
+			g = appendSQL(f, s, string(data))
+		}
 	}
 	if ok {
 		return g
@@ -363,6 +395,9 @@ func (f form) hash(seed maphash.Seed, value func(i int, t token) string) uint64 
 	var room [256]byte
 	b := room[:0]
 	for i, t := range f {
+		if t.kind == source {
+			continue
+		}
 		s := t.text
 		if value != nil && t.kind.leaf() {
 			s = value(i, t)

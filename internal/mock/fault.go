@@ -104,6 +104,9 @@ func steadyHash(c *call) uint64 {
 	h := fnv.New64a()
 	for i, t := range c.form {
 		value := t.text
+		if t.kind == source {
+			continue
+		}
 		if t.kind.leaf() {
 			value = classed(i, t)
 		}

@@ -63,7 +63,7 @@ func (p *jsonParser) value(depth int) bool {
 		return p.array(depth)
 	case c == '"':
 		s, ok := p.str()
-		p.out = append(p.out, token{text, s})
+		p.out = appendText(p.out, s)
 		return ok
 	case c == '-' || c >= '0' && c <= '9':
 		s, ok := p.num()

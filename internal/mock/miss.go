@@ -171,6 +171,24 @@ func leavesOf(f form) []located {
 	return out
 }
 
+// eachSource yields the SQL of a request as it was written, with its address.
+func eachSource(f form, yield func(traffic.Path, string)) {
+	w, written := walker{}, ""
+	for _, t := range f {
+		if t.kind == part {
+			w = walker{part: t.text}
+			continue
+		}
+		w.step(t)
+		if n := len(w.stack); written != "" && t.kind == open && n > 0 {
+			yield(w.stack[n-1].path, written)
+		}
+		if written = ""; t.kind == source {
+			written = t.text
+		}
+	}
+}
+
 // walker follows the tokens of one part and knows where it is.
 type walker struct {
 	part  string
@@ -187,6 +205,7 @@ type frame struct {
 // step takes the next token; for a leaf it returns the address.
 func (w *walker) step(t token) (traffic.Path, bool) {
 	switch t.kind {
+	case source:
 	case member:
 		w.name = t.text
 	case open, list:

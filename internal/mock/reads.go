@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/reprise-ci/reprise/internal/traffic/sql"
 )
 
 // reads reports whether a call only reads, as far as its protocol tells, so
@@ -25,6 +27,9 @@ func (c *call) reads() bool {
 	case c.req.Header.Has("X-Amz-Target"):
 		target := c.req.Header.Get("X-Amz-Target")
 		return readsByName(target[strings.LastIndexByte(target, '.')+1:])
+	}
+	if statements := c.statements(); len(statements) > 0 {
+		return !slices.ContainsFunc(statements, func(fingerprint string) bool { return !sql.Reads(fingerprint) })
 	}
 	documents := c.bodyMember("query")
 	for _, d := range documents {
@@ -73,4 +78,15 @@ func (c *call) bodyMember(name string) []string {
 		}
 	}
 	return values
+}
+
+// statements returns what the SQL of a call asks, as fingerprints.
+func (c *call) statements() []string {
+	var asks []string
+	for _, t := range c.form {
+		if t.kind == asked {
+			asks = append(asks, t.text)
+		}
+	}
+	return asks
 }

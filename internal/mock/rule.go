@@ -260,16 +260,20 @@ func (c *rule) path(p string) (captured map[string]string, ok bool) {
 func (c *rule) matchesBody(f form) bool {
 	found := 0
 	done := map[string]bool{}
-	for _, l := range leavesOf(f) {
-		address, ok := strings.CutPrefix(l.path.String(), "request.body.")
+	check := func(path traffic.Path, value string) {
+		address, ok := strings.CutPrefix(path.String(), "request.body.")
 		if !ok {
-			continue
+			return
 		}
-		if p, ok := c.body[address]; ok && !done[address] && p.matches(l.value) {
+		if p, ok := c.body[address]; ok && !done[address] && p.matches(value) {
 			done[address] = true
 			found++
 		}
 	}
+	for _, l := range leavesOf(f) {
+		check(l.path, l.value)
+	}
+	eachSource(f, check)
 	return found == len(c.body)
 }
 

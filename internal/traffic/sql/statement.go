@@ -1,8 +1,11 @@
-package compare
+package sql
 
 import (
+	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	sqllexer "github.com/DataDog/go-sqllexer"
 )
@@ -20,27 +23,30 @@ type Statement struct {
 	// Tables are the names after FROM, JOIN, INTO, UPDATE and TABLE, in lower
 	// case, each once.
 	Tables []string
-	// values holds the literals as one JSON list; the elements of a list after
+	// Values holds the literals as one JSON list; the elements of a list after
 	// IN, and the rows after VALUES, are a list of their own.
-	values []byte
+	Values []byte
 }
 
 // Writes reports whether the statement may change anything: whether it is no
 // plain question.
-func (s *Statement) Writes() bool {
-	switch s.Command {
+func (s *Statement) Writes() bool { return !Reads(s.Fingerprint) }
+
+// Reads reports whether a statement with a fingerprint is a plain question.
+func Reads(fingerprint string) bool {
+	switch command(fingerprint) {
 	case "SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "VALUES", "TABLE":
-		return false
+		return true
 	case "WITH": // WITH … INSERT, UPDATE or DELETE
-		for word := range strings.FieldsSeq(s.Fingerprint) {
+		for word := range strings.FieldsSeq(fingerprint) {
 			switch strings.Trim(word, "()") {
 			case "INSERT", "UPDATE", "DELETE", "MERGE":
-				return true
+				return false
 			}
 		}
-		return false
+		return true
 	}
-	return true
+	return false
 }
 
 // maxStatement is how long SQL may be to be looked into, and maxNesting how deep
@@ -212,14 +218,17 @@ func newStatement(tokens []lexeme) (*Statement, bool) {
 	if !ok {
 		return nil, false
 	}
-	s := &Statement{Fingerprint: spell(words), values: list(values), Tables: tables(tokens)}
-	for _, t := range tokens {
-		if t.text != "(" {
-			s.Command = t.text
-			break
-		}
+	fingerprint := spell(words)
+	return &Statement{Fingerprint: fingerprint, Command: command(fingerprint), Values: list(values), Tables: tables(tokens)}, true
+}
+
+// command is the first word of a fingerprint.
+func command(fingerprint string) string {
+	first := strings.TrimLeft(fingerprint, "(")
+	if end := strings.IndexAny(first, " (,;)"); end >= 0 {
+		first = first[:end]
 	}
-	return s, true
+	return first
 }
 
 // tables returns the names that follow the words before tables.
@@ -386,11 +395,31 @@ func (l lexeme) json() []byte {
 	case lexConstant:
 		return []byte(l.text)
 	case lexNumber:
-		if p := (treeParser{tree: tree{data: []byte(l.text)}}); p.number() && p.at == len(l.text) {
-			return []byte(l.text)
+		if text := []byte(l.text); json.Valid(text) {
+			return text
 		}
 	}
-	return appendString(nil, l.text)
+	return quoted(l.text)
+}
+
+// quoted writes a text as JSON. Bytes that are no characters are spelled out, so
+// that two texts that differ in them differ.
+func quoted(s string) []byte {
+	if !utf8.ValidString(s) {
+		var b strings.Builder
+		for i, r := range s {
+			b.WriteRune(r)
+			if _, size := utf8.DecodeRuneInString(s[i:]); r == utf8.RuneError && size == 1 {
+				b.WriteString(strconv.FormatUint(uint64(s[i]), 16))
+			}
+		}
+		s = b.String()
+	}
+	data, err := json.Marshal(s)
+	if err != nil { // texts always encode
+		return []byte(`""`)
+	}
+	return data
 }
 
 // spell joins words as people write SQL.

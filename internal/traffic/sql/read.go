@@ -1,14 +1,14 @@
-package compare
+package sql
 
 import (
 	"strings"
 )
 
-// statement reads text as SQL. Where it was declared to be SQL, the first word is
-// enough; elsewhere the whole text must have the grammar of a query or of a
+// Read takes text apart as SQL. It reports false where it is none: where it was declared to be SQL, the first word is
+// enough to be some; elsewhere the whole text must have the grammar of a query or of a
 // change of rows, and something that prose does not have.
-func statement(text string, declared bool) (*Statement, bool) {
-	if len(text) > maxStatement || !beginsSQL(text) {
+func Read(text string, declared bool) (*Statement, bool) {
+	if len(text) > maxStatement || !Begins(text) {
 		return nil, false
 	}
 	tokens, ok := lexemes(text)
@@ -18,16 +18,29 @@ func statement(text string, declared bool) (*Statement, bool) {
 	return newStatement(tokens)
 }
 
+// IsMedia reports whether a media type is that of SQL (RFC 6922), or one that
+// was used before.
+func IsMedia(media string) bool {
+	switch media {
+	case "application/sql", "application/x-sql", "text/sql", "text/x-sql":
+		return true
+	}
+	return false
+}
+
+// maxCommand is longer than any of sqlCommands.
+const maxCommand = 12
+
 // sqlCommands are the words that SQL begins with.
 var sqlCommands = wordSet(`
 	SELECT INSERT UPDATE DELETE WITH REPLACE UPSERT MERGE CREATE ALTER DROP TRUNCATE CALL EXEC EXECUTE SHOW DESCRIBE
 	DESC EXPLAIN SET USE BEGIN COMMIT ROLLBACK GRANT REVOKE OPTIMIZE VALUES TABLE COPY UNLOAD REFRESH ANALYZE VACUUM
 	DECLARE START`)
 
-// beginsSQL reports whether the first word of a text, after comments and
-// parentheses, is one that SQL begins with. It is cheap, for it is asked of every
-// text that differs.
-func beginsSQL(text string) bool {
+// Begins reports whether the first word of a text, after comments and
+// parentheses, is one that SQL begins with. It is cheap, for it is asked of nearly
+// every text.
+func Begins(text string) bool {
 	for {
 		text = strings.TrimLeft(text, " \t\r\n(;\ufeff")
 		switch {
@@ -46,11 +59,13 @@ func beginsSQL(text string) bool {
 			text = rest
 			continue
 		}
+		var word [maxCommand]byte // in capitals
 		n := 0
-		for n < len(text) && n < 12 && (text[n] >= 'a' && text[n] <= 'z' || text[n] >= 'A' && text[n] <= 'Z') {
+		for n < len(text) && n < len(word) && (text[n] >= 'a' && text[n] <= 'z' || text[n] >= 'A' && text[n] <= 'Z') {
+			word[n] = text[n] &^ 0x20
 			n++
 		}
-		return n > 1 && (n == len(text) || !strings.ContainsRune("_-'.", rune(text[n]))) && sqlCommands[strings.ToUpper(text[:n])]
+		return n > 1 && (n == len(text) || strings.IndexByte("_-'.", text[n]) < 0) && sqlCommands[string(word[:n])]
 	}
 }
 
