@@ -163,13 +163,8 @@ func streams(path string, f replayFlags) (streamed bool, note string, err error)
 
 // needsWhole names what needs all of a recording in memory; "" for nothing.
 func needsWhole(f replayFlags) string {
-	switch {
-	case f.load.Churn:
+	if !f.load.CanStream() {
 		return "--churn"
-	case f.capacity: // tries rates, whatever the timing
-		return ""
-	case !f.load.CanStream():
-		return "--copies with recorded timing"
 	}
 	return ""
 }

@@ -82,51 +82,55 @@ func TestStreamedSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var mu sync.Mutex
-	next, bytes := 0, 0
-	given := map[string]string{} // token -> visitor that first sent it
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		if r.URL.Path == "/login" {
-			next++
-			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"access_token":"tok-live-%08d"}`, next)
-			return
-		}
-		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		owner, known := given[token]
-		if !strings.HasPrefix(token, "tok-live-") || known && owner != r.URL.Path {
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-		given[token] = r.URL.Path
-		n, _ := io.Copy(io.Discard, r.Body)
-		bytes += int(n)
-	}))
-	defer s.Close()
+	for _, copies := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d copies", copies), func(t *testing.T) {
+			var mu sync.Mutex
+			next, bytes := 0, 0
+			given := map[string]string{} // token -> visitor that first sent it
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				if r.URL.Path == "/login" {
+					next++
+					w.Header().Set("Content-Type", "application/json")
+					fmt.Fprintf(w, `{"access_token":"tok-live-%08d"}`, next)
+					return
+				}
+				token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+				owner, known := given[token]
+				if !strings.HasPrefix(token, "tok-live-") || known && owner != r.URL.Path {
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+				given[token] = r.URL.Path
+				n, _ := io.Copy(io.Discard, r.Body)
+				bytes += int(n)
+			}))
+			defer s.Close()
 
-	source := &streamedSnapshot{path: path, keep: func(*traffic.Exchange) bool { return true }, most: 2 * visitors}
-	streamed, err := replay.NewStreamed(source, replay.Options{Timeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := streamed.Plan(t.Context(), replay.Load{Speed: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := streamed.Drive(t.Context(), replay.Target{Arm: "target", Addr: s.Listener.Addr().String()}, plan, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, endpoints := result.Overview()
-	if all.Status[200] != visitors*each || len(all.Failures) > 0 || len(endpoints) != 2 {
-		t.Errorf("answers %v, failures %v, endpoints %v", all.Status, result.Errors, endpoints)
-	}
-	if want := visitors * 1000 * (1 + 2 + 3 + 4); bytes != want {
-		t.Errorf("%d bytes of bodies, want %d", bytes, want)
-	}
-	if len(given) != visitors {
-		t.Errorf("%d tokens, want one for each of %d visitors", len(given), visitors)
+			source := &streamedSnapshot{path: path, keep: func(*traffic.Exchange) bool { return true }, most: 2 * visitors}
+			streamed, err := replay.NewStreamed(source, replay.Options{Timeout: 10 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := streamed.Plan(t.Context(), replay.Load{Speed: 4, Copies: copies})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := streamed.Drive(t.Context(), replay.Target{Arm: "target", Addr: s.Listener.Addr().String()}, plan, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, endpoints := result.Overview()
+			if int(all.Status[200]) != copies*visitors*each || len(all.Failures) > 0 || len(endpoints) != 2 {
+				t.Errorf("answers %v, failures %v, endpoints %v", all.Status, result.Errors, endpoints)
+			}
+			if want := copies * visitors * 1000 * (1 + 2 + 3 + 4); bytes != want {
+				t.Errorf("%d bytes of bodies, want %d", bytes, want)
+			}
+			if len(given) != copies*visitors {
+				t.Errorf("%d tokens, want one for each of %d visitors in %d copies", len(given), visitors, copies)
+			}
+		})
 	}
 }
 
@@ -152,7 +156,7 @@ func TestWhatStreams(t *testing.T) {
 	}{
 		{"many exchanges", path, replayFlags{}, true, ""},
 		{"copies at a rate", path, replayFlags{load: replay.Load{Rate: 5, Copies: 3}}, true, ""},
-		{"copies that are shifted", path, replayFlags{load: replay.Load{Copies: 3}}, false, "--copies with recorded timing"},
+		{"copies that are shifted", path, replayFlags{load: replay.Load{Copies: 3}}, true, ""},
 		{"connections by session", path, replayFlags{load: replay.Load{Churn: true}}, false, "--churn"},
 		{"a search for capacity", path, replayFlags{capacity: true}, true, ""},
 		{"a search for capacity with copies, which have its rates", path, replayFlags{capacity: true, load: replay.Load{Copies: 3}}, true, ""},

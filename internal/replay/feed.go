@@ -53,15 +53,8 @@ func (f *feed) receive() {
 // waits implements [shots].
 func (f *feed) waits() bool {
 	for f.part == nil || f.at == len(f.part.exchanges) {
-		if !f.got {
-			select {
-			case f.next, f.more = <-f.ready:
-				f.got = true
-			case <-f.ctx.Done():
-				f.got, f.next, f.more = true, nil, false
-			default:
-				return true
-			}
+		if !f.look() {
+			return true
 		}
 		if !f.more {
 			return false
@@ -69,6 +62,38 @@ func (f *feed) waits() bool {
 		f.advance()
 	}
 	return false
+}
+
+// look receives the next window if it is there, and reports false if not.
+func (f *feed) look() bool {
+	if f.got {
+		return true
+	}
+	select {
+	case f.next, f.more = <-f.ready:
+	case <-f.ctx.Done():
+		f.next, f.more = nil, false
+	default:
+		return false
+	}
+	f.got = true
+	return true
+}
+
+// take hands out the next window, nil for the end of a loop. It is for an owner
+// that does without shot; more is false after the last one, and ok when
+// the next one is still being read.
+func (f *feed) take(wait bool) (part *stretch, more, ok bool) {
+	if !wait && !f.look() {
+		return nil, false, false
+	}
+	if !f.got {
+		f.receive()
+	}
+	if part, more = f.next, f.more; more {
+		f.next, f.got = nil, false
+	}
+	return part, more, true
 }
 
 // loops returns how often the recording is read, 0 for as often as asked.

@@ -24,7 +24,8 @@ type Load struct {
 
 	// Copies multiplies the load by whole sessions. Each copy has a rewriter of
 	// its own, and with recorded timing its sessions are shifted against those
-	// of the others. Default 1.
+	// of the others: over all of the recording, or, where that is streamed, by a
+	// distance that the plan says. Default 1.
 	Copies int
 	// MaxIdle caps the gaps between recorded requests; 0 keeps them.
 	MaxIdle time.Duration

@@ -23,6 +23,7 @@ type Plan struct {
 	base     []shot // one loop with recorded timing
 	period   time.Duration
 	idle     time.Duration // what capping gaps saved in one loop
+	shift    time.Duration // from one copy to the next, with recorded timing of what is streamed
 	part     *Part         // the share of one worker; nil plans for a sender that is alone
 	start    time.Time     // when it begins; as soon as possible if zero
 	streamed *scan         // nil for a recording in memory
@@ -301,6 +302,9 @@ func (p *Plan) String() string {
 	}
 	if l.Copies > 1 {
 		fmt.Fprintf(&b, ", %d copies", l.Copies)
+		if p.shift > 0 {
+			fmt.Fprintf(&b, " %v apart", p.shift.Round(time.Microsecond))
+		}
 	}
 	if l.Loops > 1 {
 		fmt.Fprintf(&b, ", %d loops", l.Loops)

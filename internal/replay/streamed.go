@@ -56,12 +56,10 @@ func NewStreamed(r Recording, opts Options) (*Streamed, error) {
 }
 
 // CanStream reports whether a load can be sent from a [Recording]: not when
-// whole sessions are shifted against each other, or have connections of their
-// own, since both take knowing all of a session.
-func (l Load) CanStream() bool {
-	l = l.withDefaults()
-	return !l.Churn && (l.Copies == 1 || !l.recordedTiming())
-}
+// sessions have connections of their own, since that takes knowing when one ends.
+// Copies with recorded timing then follow each other at a distance, instead of
+// being spread over all of the recording.
+func (l Load) CanStream() bool { return !l.Churn }
 
 // Plan reads the recording once, from end to end, and works out a load for it.
 // It sends nothing.
@@ -108,6 +106,7 @@ type scan struct {
 	within      int64         // requests with recorded timing before the budget ends
 	lastWithin  time.Duration // the moment of the last of them
 	idle        time.Duration
+	apart       spread
 }
 
 func (c *scan) read(ctx context.Context, s *Streamed, l Load) error {
@@ -129,6 +128,9 @@ func (c *scan) read(ctx context.Context, s *Streamed, l Load) error {
 		c.n++
 		c.elaborate = c.elaborate || s.engine.needsWorkers(x)
 		c.length = clock.next(x.Start)
+		if l.Copies > 1 && l.recordedTiming() {
+			c.apart.add(c.length, bodies(x))
+		}
 		if l.Budget == 0 || c.length < l.Budget {
 			c.within++
 			c.lastWithin = c.length
@@ -166,12 +168,15 @@ func (p *Plan) planStreamed() {
 	c := p.streamed
 	p.Requests, p.idle = p.whole(), c.idle
 	p.period = c.length + c.length/time.Duration(c.n) // a mean gap between loops
-	p.Length = time.Duration(max(p.load.Loops, 1)-1)*p.period + c.length
+	if p.load.Copies > 1 {
+		p.shift = c.apart.shift(p.load.Copies, c.length)
+	}
+	p.Length = time.Duration(max(p.load.Loops, 1)-1)*p.period + c.length + time.Duration(p.load.Copies-1)*p.shift
 	switch b := p.load.Budget; {
 	case b == 0 || b > p.Length:
-	case b <= p.period:
+	case b <= p.period && p.load.Copies == 1:
 		p.Requests, p.Length = c.within, c.lastWithin
-	default: // it ends within a later loop
+	default: // it ends within a later loop or between copies
 		p.Requests, p.Length = -1, b
 	}
 }
@@ -200,7 +205,11 @@ func (s *Streamed) Drive(ctx context.Context, t Target, p *Plan, samples *Sample
 	defer debug.SetGCPercent(debug.SetGCPercent(streamedGC))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(min(streamedLimit, debug.SetMemoryLimit(-1))))
 	from := newFeed(ctx, s, p)
-	d := s.engine.newDriver(t, p, from)
+	var ordered shots = from
+	if p.load.Copies > 1 && p.load.recordedTiming() {
+		ordered = newPhases(from)
+	}
+	d := s.engine.newDriver(t, p, ordered)
 	d.result.tally = newTally(samples)
 	r, err := d.run(ctx, p.streamed.elaborate)
 	if r == nil {

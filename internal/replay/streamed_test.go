@@ -357,7 +357,6 @@ func TestStreamedRefuses(t *testing.T) {
 		want      string
 	}{
 		{"nothing to send", t.Context(), nil, replay.Load{}, "no inbound exchange"},
-		{"copies are shifted against each other", t.Context(), many(1, 0), replay.Load{Copies: 2}, "whole recording"},
 		{"a connection for each session", t.Context(), many(1, 0), replay.Load{Churn: true}, "whole recording"},
 		{"order that is none", t.Context(), late, replay.Load{}, "x001 starts before"},
 		{"longer than anyone can mean", t.Context(), many(2, 90*24*time.Hour), replay.Load{}, "2026-01-02 03:04:05 to 2026-04-02"},
