@@ -8,37 +8,17 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/reprise-ci/reprise/internal/compare"
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf/protobuftest"
 )
 
 // interop are the types of grpc-go's interop service.
 func interop(t *testing.T) compare.Reading {
 	t.Helper()
-	set := &descriptorpb.FileDescriptorSet{}
-	seen := map[string]bool{}
-	var add func(protoreflect.FileDescriptor)
-	add = func(f protoreflect.FileDescriptor) {
-		if seen[f.Path()] {
-			return
-		}
-		seen[f.Path()] = true
-		for i := range f.Imports().Len() {
-			add(f.Imports().Get(i).FileDescriptor)
-		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
-	}
-	add(testpb.File_grpc_testing_test_proto)
-	data, err := proto.Marshal(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	types, err := protobuf.ReadTypes(data)
+	types, err := protobuf.ReadTypes(protobuftest.Interop(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +71,9 @@ func TestDescriptors(t *testing.T) {
 			[]string{`length request.body[0].response_parameters: 1 -> 2 (extra [1] {"size":2})`}},
 		{"Connect and Twirp name methods alike", ask("/twirp/grpc.testing.TestService/UnaryCall", "Content-Type: application/protobuf", string(wire(t, &testpb.SimpleRequest{ResponseSize: 7}))),
 			ask("/twirp/grpc.testing.TestService/UnaryCall", "Content-Type: application/protobuf", string(wire(t, &testpb.SimpleRequest{ResponseSize: 8}))),
+			[]string{"value request.body.response_size: 7 -> 8"}},
+		{"the type that Content-Type names", ask("/orders", `Content-Type: application/x-protobuf; messageType="grpc.testing.SimpleRequest"`, string(wire(t, &testpb.SimpleRequest{ResponseSize: 7}))),
+			ask("/orders", `Content-Type: application/x-protobuf; messageType="grpc.testing.SimpleRequest"`, string(wire(t, &testpb.SimpleRequest{ResponseSize: 8}))),
 			[]string{"value request.body.response_size: 7 -> 8"}},
 		{"a service that the descriptors do not know", ask("/other.S/M", grpc, framed(wire(t, &testpb.SimpleRequest{ResponseSize: 7}))), ask("/other.S/M", grpc, framed(wire(t, &testpb.SimpleRequest{ResponseSize: 8}))),
 			[]string{"value request.body[0].2: 7 -> 8"}},

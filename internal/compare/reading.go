@@ -23,14 +23,13 @@ type Reading struct {
 // call returns the request of an exchange.
 func (r *Reading) call(x *traffic.Exchange) message {
 	q := &x.Request
-	input, _ := r.Types.Method(q.Path())
-	return message{q.Header, q.Body, q.Trailer, input}
+	return message{q.Header, q.Body, q.Trailer, r.Types.Input(q.Path(), q.Header.Get("Content-Type"))}
 }
 
 // answer returns the response of an exchange that has one.
 func (r *Reading) answer(x *traffic.Exchange) message {
-	_, output := r.Types.Method(x.Request.Path())
-	return message{x.Response.Header, x.Response.Body, x.Response.Trailer, output}
+	a := x.Response
+	return message{a.Header, a.Body, a.Trailer, r.Types.Output(x.Request.Path(), a.Header.Get("Content-Type"))}
 }
 
 // statement reads a text at a place of a request as SQL.

@@ -69,7 +69,10 @@ var failed = regexp.MustCompile(`(?m)^\s*× .*$`)
 
 // h2spec finds no more to complain of in the mock than in the server of
 // net/http, from which its answers are recorded. It judges by its patience too,
-// so that only what it says again counts.
+// so that only what it says again counts. It is not built here, for it takes the
+// test ten seconds a server:
+//
+//	go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1
 func TestSpecOfHTTP2(t *testing.T) {
 	check := func(addr string) []string {
 		name, port, _ := strings.Cut(addr, ":")

@@ -196,8 +196,7 @@ func (c *canonicalizer) appendBody(f form, req *traffic.Request) form {
 	}
 	contentType := req.Header.Get("Content-Type")
 	if strings.HasPrefix(mediaType(contentType), "application/grpc") {
-		input, _ := c.types.Method(req.Path())
-		if g, ok := appendGRPC(f, req, input); ok {
+		if g, ok := appendGRPC(f, req, c.types.Input(req.Path(), contentType)); ok {
 			return g
 		}
 	}
@@ -206,7 +205,7 @@ func (c *canonicalizer) appendBody(f form, req *traffic.Request) form {
 		return append(f, token{raw, string(req.Body.Raw)})
 	}
 	if isProtobuf(mediaType(contentType)) {
-		if input, _ := c.types.Method(req.Path()); input != nil { // Connect and Twirp name it as gRPC does
+		if input := c.types.Input(req.Path(), contentType); input != nil { // Connect and Twirp name it as gRPC does
 			if g, ok := appendMessage(f, data, input); ok {
 				return g
 			}

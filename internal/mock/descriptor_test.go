@@ -9,37 +9,11 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/reprise-ci/reprise/internal/mock"
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/protobuf/protobuftest"
 )
-
-// testDescriptors is what protoc would write of grpc-go's interop service.
-func testDescriptors(t testing.TB) []byte {
-	t.Helper()
-	set := &descriptorpb.FileDescriptorSet{}
-	seen := map[string]bool{}
-	var add func(protoreflect.FileDescriptor)
-	add = func(f protoreflect.FileDescriptor) {
-		if seen[f.Path()] {
-			return
-		}
-		seen[f.Path()] = true
-		for i := range f.Imports().Len() {
-			add(f.Imports().Get(i).FileDescriptor)
-		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
-	}
-	add(testpb.File_grpc_testing_test_proto)
-	data, err := proto.Marshal(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 func framed(message []byte) string {
 	frame := make([]byte, 5, 5+len(message))
@@ -76,12 +50,12 @@ func TestGRPCByNames(t *testing.T) {
 		tier        traffic.Tier
 		differs     string
 	}{
-		{"the same", testDescriptors(t), recorded, traffic.TierExact, ""},
-		{"a default that is written out means nothing", testDescriptors(t), defaults, traffic.TierExact, ""},
+		{"the same", protobuftest.Interop(t), recorded, traffic.TierExact, ""},
+		{"a default that is written out means nothing", protobuftest.Interop(t), defaults, traffic.TierExact, ""},
 		{"without descriptors it is another field", nil, defaults, traffic.TierMiss, "request.body[0].5"},
-		{"another number has a name", testDescriptors(t), request(8, "order-1"), traffic.TierMiss, "request.body[0].response_size"},
-		{"and so has a place inside", testDescriptors(t), request(7, "order-2"), traffic.TierMiss, "request.body[0].payload.body"},
-		{"what does not fit its type is compared by numbers", testDescriptors(t), odd, traffic.TierMiss, "request.body[0].2"},
+		{"another number has a name", protobuftest.Interop(t), request(8, "order-1"), traffic.TierMiss, "request.body[0].response_size"},
+		{"and so has a place inside", protobuftest.Interop(t), request(7, "order-2"), traffic.TierMiss, "request.body[0].payload.body"},
+		{"what does not fit its type is compared by numbers", protobuftest.Interop(t), odd, traffic.TierMiss, "request.body[0].2"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			s := start(t, []*traffic.Exchange{x}, mock.Options{Descriptors: tt.descriptors})
@@ -109,7 +83,8 @@ func TestGRPCByNames(t *testing.T) {
 	}
 }
 
-// So is a message in the body of a call over HTTP whose path names the method.
+// So is a message in the body of a call over HTTP whose path names the method, or
+// whose Content-Type names the message.
 func TestProtobufByNames(t *testing.T) {
 	recorded, err := proto.Marshal(&testpb.SimpleRequest{ResponseSize: 7, FillUsername: true})
 	if err != nil {
@@ -129,6 +104,8 @@ func TestProtobufByNames(t *testing.T) {
 		{"Twirp, a default written out", twirp, "application/protobuf", defaults, traffic.TierExact, ""},
 		{"Twirp, another number", twirp, "application/protobuf", other, traffic.TierMiss, "request.body.response_size"},
 		{"a path that names no method", "/push", "application/x-protobuf", defaults, traffic.TierMiss, "request.body.5"},
+		{"a type that Content-Type names", "/push", `application/x-protobuf; messageType="grpc.testing.SimpleRequest"`, defaults, traffic.TierExact, ""},
+		{"the same, another number", "/push", "application/vnd.google.protobuf; proto=grpc.testing.SimpleRequest", other, traffic.TierMiss, "request.body.response_size"},
 		{"a type that ends so", twirp, "application/vnd.shop.v1+proto", defaults, traffic.TierExact, ""},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
@@ -136,7 +113,7 @@ func TestProtobufByNames(t *testing.T) {
 			x := &traffic.Exchange{ID: "out-1", Direction: traffic.Outbound, Lane: "a",
 				Request:  traffic.Request{Method: "POST", Scheme: "http", Authority: "pay", Target: tt.target, Header: header, Body: traffic.NewBody(recorded, header)},
 				Response: &traffic.Response{Status: 200}}
-			s := start(t, []*traffic.Exchange{x}, mock.Options{Descriptors: testDescriptors(t)})
+			s := start(t, []*traffic.Exchange{x}, mock.Options{Descriptors: protobuftest.Interop(t)})
 			s.BeginPass(1)
 			s.Enter(1, "a")
 			send(t, s.proxied(), "POST", "http://pay"+tt.target, string(tt.body), "Content-Type", tt.contentType)
@@ -159,7 +136,7 @@ func FuzzGRPCByNames(f *testing.F) {
 	}
 	f.Add(good)
 	f.Add([]byte{0x1a, 0x02, 0x08, 0x80})
-	descriptors := testDescriptors(f)
+	descriptors := protobuftest.Interop(f)
 	f.Fuzz(func(t *testing.T, message []byte) {
 		x := &traffic.Exchange{ID: "out-1", Direction: traffic.Outbound, Lane: traffic.LaneBackground,
 			Request:  traffic.Request{Method: "POST", Scheme: "http", Authority: "pay", Target: "/grpc.testing.TestService/UnaryCall", Proto: "HTTP/2.0"},

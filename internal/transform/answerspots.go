@@ -21,7 +21,7 @@ func answerSpots(types *protobuf.Types, x *traffic.Exchange, visit func(spot)) {
 		return
 	}
 	w := answerWalk{collection: collectionOf(&x.Request), visit: visit}
-	_, w.output = types.Method(x.Request.Path())
+	w.output = types.Output(x.Request.Path(), x.Response.Header.Get("Content-Type"))
 	w.headers(x.Response.Header)
 	body := x.Response.Body
 	if len(body.Raw) == 0 || len(body.Raw) > maxBody {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,8 +100,12 @@ const grpcType = "content-type: application/grpc"
 func afterAnswer(t rapid.TB, types *protobuf.Types, contentType, recorded, live, request string) string {
 	t.Helper()
 	var c talk
-	c.ask("POST", "/t.S/Send", framed(nil), contentType).answer(recorded, contentType)
-	c.ask("POST", "/t.S/Send", request, contentType)
+	target := "/t.S/Send"
+	if strings.Contains(contentType, "messageType=") { // in place of the path
+		target = "/orders"
+	}
+	c.ask("POST", target, framed(nil), contentType).answer(recorded, contentType)
+	c.ask("POST", target, request, contentType)
 	opts := transform.Options{Types: types, Now: func() time.Time { return epoch.Add(time.Second) }}
 	b, err := transform.Learn(c.exchanges, opts)
 	if err != nil {
@@ -177,6 +183,7 @@ func TestBindingInFrames(t *testing.T) {
 	}
 	was, is := m("ord_8f3k2a91"), m("ord_zz91k3b7c2")
 	other := parcel(t, types, `notes: "nothing"`)
+	short := func(id int) string { return string(parcel(t, types, fmt.Sprintf("order_id: %d", id))) } // of no use without a type
 	tests := []struct{ why, contentType, recorded, live, request, want string }{
 		{"several messages", grpcType, framed(other, was), framed(other, is), framed(was, other, was), framed(is, other, is)},
 		{"one that was compressed", grpcType, packed(was), packed(is), packed(was) + framed(other), framed(is, other)},
@@ -184,6 +191,7 @@ func TestBindingInFrames(t *testing.T) {
 		{"one that was cut off", grpcType, framed(was), framed(is), framed(was) + framed(was)[:12], framed(is) + framed(was)[:12]},
 		{"the trailers of gRPC-Web", "content-type: application/grpc-web+proto", framed(was), framed(is), framed(was) + "\x80\x00\x00\x00\x00", framed(is) + "\x80\x00\x00\x00\x00"},
 		{"Connect and Twirp", "content-type: application/proto", string(was), string(is), string(was), string(is)},
+		{"a type that Content-Type names", `content-type: application/x-protobuf; messageType="t.Parcel"`, short(42), short(97), short(42), short(97)},
 		{"JSON in frames", "content-type: application/grpc+json", framed([]byte(`"ord_8f3k2a91"`)), framed([]byte(`"ord_zz91k3b7c2"`)), framed([]byte(`"ord_8f3k2a91"`)), framed([]byte(`"ord_8f3k2a91"`))},
 	}
 	for _, tt := range tests {

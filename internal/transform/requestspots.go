@@ -33,7 +33,7 @@ func rewriteRequest(types *protobuf.Types, req *traffic.Request, sub substitute)
 // stays as recorded, because claims without their signature help nobody.
 func rewriteSigned(types *protobuf.Types, req *traffic.Request, sub, sign substitute) *traffic.Request {
 	w := requestWalk{collection: collectionOf(req), sub: sub, sign: sign}
-	w.input, _ = types.Method(req.Path())
+	w.input = types.Input(req.Path(), req.Header.Get("Content-Type"))
 	out := *req
 	out.Target = w.target(req.Target)
 	out.Header = w.headers(req.Header)

@@ -158,6 +158,39 @@ func TestMethod(t *testing.T) {
 	}
 }
 
+// A Content-Type may name the type of a message that no method knows.
+func TestTypeNamedByContentType(t *testing.T) {
+	types := parcel(t)
+	for _, tt := range []struct {
+		reason, path, contentType string
+		want                      protoreflect.FullName
+	}{
+		{"as Spring writes it", "/orders", `application/x-protobuf; messageType="t.Parcel"`, "t.Parcel"},
+		{"as Prometheus writes it", "/orders", "application/vnd.google.protobuf;proto=t.Parcel;q=0.7", "t.Parcel"},
+		{"with the dot that descriptors begin names with", "/orders", "application/protobuf; proto=.t.Parcel", "t.Parcel"},
+		{"it comes before the path", "/t.S/Send", "application/protobuf; proto=t.Parcel.TagsEntry", "t.Parcel.TagsEntry"},
+		{"one that is not known leaves it to the path", "/t.S/Send", "application/protobuf; proto=t.Unknown", "t.Parcel"},
+		{"nor is it a message", "/orders", "application/protobuf; proto=t.S", ""},
+		{"many messages are not one", "/orders", "application/vnd.google.protobuf; proto=t.Parcel; encoding=delimited", ""},
+		{"no name", "/orders", "application/protobuf; charset=utf-8", ""},
+		{"no parameters", "/orders", "application/protobuf", ""},
+		{"what cannot be read", "/orders", "application/protobuf; proto=", ""},
+	} {
+		for side, md := range map[string]protoreflect.MessageDescriptor{"input": types.Input(tt.path, tt.contentType), "output": types.Output(tt.path, tt.contentType)} {
+			got := protoreflect.FullName("")
+			if md != nil {
+				got = md.FullName()
+			}
+			if got != tt.want {
+				t.Errorf("%s: %s is %q, want %q", tt.reason, side, got, tt.want)
+			}
+		}
+	}
+	if (*protobuf.Types)(nil).Input("/t.S/Send", "application/protobuf; proto=t.Parcel") != nil {
+		t.Error("without descriptors there is a type")
+	}
+}
+
 func TestReadTypes(t *testing.T) {
 	incomplete, err := proto.Marshal(&descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{
 		{Name: proto.String("a.proto"), Dependency: []string{"b.proto"}},

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -59,6 +60,53 @@ func ReadTypes(data []byte) (*Types, error) {
 		return nil, fmt.Errorf("the set is not complete (make it with --include_imports): %w", err)
 	}
 	return &Types{files, data}, nil
+}
+
+// Input returns the type of the message that a request to a path holds: the one
+// that its Content-Type names, else the one that the method takes. It is nil where
+// the descriptors know neither.
+func (t *Types) Input(path, contentType string) protoreflect.MessageDescriptor {
+	if named := t.named(contentType); named != nil {
+		return named
+	}
+	input, _ := t.Method(path)
+	return input
+}
+
+// Output does the same for what a path answers.
+func (t *Types) Output(path, contentType string) protoreflect.MessageDescriptor {
+	if named := t.named(contentType); named != nil {
+		return named
+	}
+	_, output := t.Method(path)
+	return output
+}
+
+// named returns the type that a Content-Type names, as in
+//
+//	application/x-protobuf; messageType="shop.Order"
+//	application/vnd.google.protobuf; proto=shop.Order
+//
+// or nil. Several messages behind each other (encoding=delimited) are not one.
+func (t *Types) named(contentType string) protoreflect.MessageDescriptor {
+	if t == nil || strings.IndexByte(contentType, ';') < 0 {
+		return nil
+	}
+	_, params, err := mime.ParseMediaType(contentType)
+	if err != nil || params["encoding"] == "delimited" {
+		return nil
+	}
+	for _, parameter := range [...]string{"messagetype", "proto"} {
+		name := strings.TrimPrefix(params[parameter], ".")
+		if name == "" {
+			continue
+		}
+		if found, err := t.files.FindDescriptorByName(protoreflect.FullName(name)); err == nil {
+			md, _ := found.(protoreflect.MessageDescriptor)
+			return md
+		}
+	}
+	return nil
 }
 
 // Method returns the types of the messages that a method takes and gives, or nil
