@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -72,6 +74,7 @@ func serveOrders(t *testing.T, o *orders) string {
 	server := grpc.NewServer()
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "shop.Orders", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{method("Create", o.create), method("Get", o.get)},
+		Streams: []grpc.StreamDesc{{StreamName: "Talk", Handler: o.talk, ServerStreams: true, ClientStreams: true}},
 	}, o)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -138,6 +141,83 @@ func TestGRPCBinding(t *testing.T) {
 	})
 	if err != nil || fresh.found() != 3 {
 		t.Errorf("%d orders were found in the pass, want 3: %v", fresh.found(), err)
+	}
+	p, err := e.Plan(replay.Load{Copies: 2, Rewriter: func(int, int) replay.Rewriter { return transform.NewRewriter(bindings, transform.Options{}) }, Rate: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Drive(t.Context(), target, p); err != nil || fresh.found() != 3+6 {
+		t.Errorf("%d orders were found after the load, want 9: %v", fresh.found(), err)
+	}
+}
+
+// talk gives an order an id, and wants it back in the same call.
+func (o *orders) talk(_ any, stream grpc.ServerStream) error {
+	for {
+		in := new(structpb.Struct)
+		if err := stream.RecvMsg(in); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		do := o.create
+		if in.GetFields()["ids"] != nil {
+			do = o.get
+		}
+		answer, err := do(stream.Context(), in)
+		if err != nil {
+			return err
+		}
+		if err := stream.SendMsg(answer); err != nil {
+			return err
+		}
+	}
+}
+
+// TestGRPCBindingWithinAStream: a message that uses what an earlier answer of the
+// same stream said takes what this service said, each message in its turn.
+func TestGRPCBindingWithinAStream(t *testing.T) {
+	value := func(id string) *structpb.Struct {
+		return &structpb.Struct{Fields: map[string]*structpb.Value{
+			"ids": structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue(id)}}), "page": structpb.NewNumberValue(1),
+		}}
+	}
+	created := func(id string) *structpb.Struct {
+		s, err := structpb.NewStruct(map[string]any{"order": map[string]any{"id": id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	one, two := "ord-RECORDED00000000000000AA1", "ord-RECORDED00000000000000AA2"
+	x := withBody(recorded(0, "POST", "/shop.Orders/Talk", "content-type", "application/grpc", "te", "trailers"),
+		grpcFrame(t, &structpb.Struct{})+grpcFrame(t, value(one))+grpcFrame(t, &structpb.Struct{})+grpcFrame(t, value(two)))
+	x.Request.Body.Times = ms(0, 20, 40, 60, 80)
+	x.Response.Proto = "HTTP/2.0"
+	x.Response.Header = traffic.Header{{Name: "content-type", Value: "application/grpc"}}
+	x.Response.Body = traffic.NewBody([]byte(grpcFrame(t, created(one))+grpcFrame(t, value(one))+grpcFrame(t, created(two))+grpcFrame(t, value(two))), x.Response.Header)
+	x.Response.Body.Times = ms(10, 30, 50, 70)
+	use := withBody(recorded(1, "POST", "/shop.Orders/Get", "content-type", "application/grpc", "te", "trailers"), grpcFrame(t, value(two)))
+	use.Response.Proto, use.Response.Header = x.Response.Proto, x.Response.Header
+	exchanges := []*traffic.Exchange{x, use}
+	bindings, err := transform.Learn(exchanges, transform.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := &orders{known: map[string]bool{}}
+	e, err := replay.New(exchanges, replay.Options{Timeout: time.Minute, Pause: new(pauses).pause})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := replay.Target{Arm: "head", Addr: serveOrders(t, fresh)}
+	err = e.Pass(t.Context(), target, transform.NewRewriter(bindings, transform.Options{}), 1, func(x *traffic.Exchange) {
+		if x.Response == nil || x.Response.Trailer.Get("grpc-status")+x.Response.Header.Get("grpc-status") != "0" {
+			t.Errorf("%s: %v, %v", x.ID, x.Failure, x.Response)
+		}
+	})
+	if err != nil || fresh.found() != 3 {
+		t.Errorf("%d orders were found in the pass, want 3: %v; learned %v", fresh.found(), err, bindings)
 	}
 	p, err := e.Plan(replay.Load{Copies: 2, Rewriter: func(int, int) replay.Rewriter { return transform.NewRewriter(bindings, transform.Options{}) }, Rate: 1000})
 	if err != nil {

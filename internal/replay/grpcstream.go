@@ -35,15 +35,18 @@ type grpcStream struct {
 	turns  []messages.Turn // of each, and of the end
 	next   int             // of said
 	rest   []byte          // of the message that is being read
+	// bind puts live values of the answer so far into a message; nil binds none.
+	bind func(n int, said []byte, live [][]byte) []byte
 
-	mu   sync.Mutex
-	came messages.Times
-	news chan struct{} // holds one token when something came
+	mu     sync.Mutex
+	came   messages.Times
+	answer []byte        // all of it so far, where bind needs it
+	news   chan struct{} // holds one token when something came
 }
 
 // streamOf returns the stream that a call has to be sent as, or nil when its
 // messages can go out at once.
-func (e *Engine) streamOf(ctx context.Context, recorded *traffic.Exchange, out *traffic.Request, pace float64) *grpcStream {
+func (e *Engine) streamOf(ctx context.Context, recorded *traffic.Exchange, out *traffic.Request, rw Rewriter, pace float64) *grpcStream {
 	if recorded.Response == nil || len(recorded.Request.Body.Times) == 0 || !strings.HasPrefix(traffic.MediaType(out.Header), "application/grpc") {
 		return nil
 	}
@@ -52,9 +55,13 @@ func (e *Engine) streamOf(ctx context.Context, recorded *traffic.Exchange, out *
 	if len(said) < 2 && turns[len(said)].After == 0 {
 		return nil
 	}
-	return &grpcStream{
+	s := &grpcStream{
 		engine: e, ctx: ctx, said: said, turns: turns, came: messages.Times{Kind: messages.GRPC}, news: make(chan struct{}, 1),
 	}
+	if binds, ok := rw.(talker); ok {
+		s.bind = func(n int, said []byte, live [][]byte) []byte { return binds.Message(recorded, n, said, live) }
+	}
+	return s
 }
 
 // Read implements io.Reader: it gives each message when its turn has come, and
@@ -71,7 +78,9 @@ func (s *grpcStream) Read(p []byte) (int, error) {
 		if s.next > len(s.said) {
 			return 0, io.EOF
 		}
-		s.rest = s.said[s.next-1]
+		if s.rest = s.said[s.next-1]; s.bind != nil {
+			s.rest = s.bind(s.next-1, s.rest, s.live())
+		}
 	}
 	n := copy(p, s.rest)
 	s.rest = s.rest[n:]
@@ -100,6 +109,14 @@ func (s *grpcStream) heard() int {
 	return len(s.came.List())
 }
 
+// live returns the messages of the answer that have come as a whole.
+func (s *grpcStream) live() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := grpcMessages(s.answer)
+	return all[:min(len(all), len(s.came.List()))]
+}
+
 // hear notes what comes of the answer.
 func (s *grpcStream) hear(answer io.Reader) io.Reader { return io.TeeReader(answer, (*ear)(s)) }
 
@@ -109,6 +126,9 @@ type ear grpcStream
 func (e *ear) Write(p []byte) (int, error) {
 	e.mu.Lock()
 	e.came.Add(p, 0)
+	if e.bind != nil {
+		e.answer = append(e.answer, p...) // no more than the limit of a body
+	}
 	e.mu.Unlock()
 	select {
 	case e.news <- struct{}{}:

@@ -44,11 +44,12 @@ func (e *Engine) newClient2(t Target) *client2 {
 func (c *client2) close() { c.transport.CloseIdleConnections() }
 
 // paced sends a recorded request as send does, but for the messages of a
-// stream, which go out in their turns.
-func (c *client2) paced(ctx context.Context, recorded *traffic.Exchange, out *traffic.Request, pace float64, keep bool) (outcome, error) {
+// stream, which go out in their turns and with what rw, which may be nil, makes
+// of them by then.
+func (c *client2) paced(ctx context.Context, recorded *traffic.Exchange, out *traffic.Request, rw Rewriter, pace float64, keep bool) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.engine.opts.Timeout)
 	defer cancel()
-	return c.exchange(ctx, out, c.engine.streamOf(ctx, recorded, out, pace), keep)
+	return c.exchange(ctx, out, c.engine.streamOf(ctx, recorded, out, rw, pace), keep)
 }
 
 // send sends an outgoing request and reads the whole answer.

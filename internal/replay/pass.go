@@ -113,7 +113,7 @@ func (r *passRun) over(ctx context.Context, x *traffic.Exchange, session int, ou
 	}
 	if r.engine.overHTTP2(x) {
 		out.Proto = "HTTP/2.0"
-		return r.client2.paced(ctx, x, out, 1, true)
+		return r.client2.paced(ctx, x, out, r.rewriter, 1, true)
 	}
 	c, o, _, err := r.engine.send(ctx, r.pool.take(session), sending{
 		target: r.target, request: appendHTTP1(nil, out), method: out.Method, keep: true, stream: r.engine.streams[x.ID],

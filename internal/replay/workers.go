@@ -169,7 +169,7 @@ func (w *workers) send(c *conn, j *job) (*conn, outcome, error) {
 		return c, o, err
 	}
 	if w.engine.overHTTP2(x) {
-		o, err := w.h2.paced(w.ctx, x, j.sent, w.d.load.pace(), j.keep)
+		o, err := w.h2.paced(w.ctx, x, j.sent, j.instance.rewriter, w.d.load.pace(), j.keep)
 		return c, o, err
 	}
 	if c != nil && !c.alive() {

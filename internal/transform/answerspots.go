@@ -42,6 +42,7 @@ type answerWalk struct {
 	collection string
 	output     protoreflect.MessageDescriptor // of protobuf messages; may be nil
 	visit      func(spot)
+	stream     bool // messages are those of a stream of gRPC
 }
 
 func (w *answerWalk) give(s spot) {
@@ -132,14 +133,18 @@ func (w *answerWalk) body(plain []byte, mediaType string) {
 	w.plain(plain, mediaType, traffic.At("response", "body"))
 }
 
+// proto visits the values of protobuf messages, whose numbers begin with first.
+func (w *answerWalk) proto(first int) protoWalk {
+	return protoWalk{first: first, value: func(s spot) (string, bool) {
+		w.give(s)
+		return "", false
+	}}
+}
+
 // plain visits the values of a decoded body, or of one message in it.
 func (w *answerWalk) plain(plain []byte, mediaType string, base traffic.Path) {
 	if kind := protoBodyOf(mediaType); kind != noProto {
-		walk := protoWalk{value: func(s spot) (string, bool) {
-			w.give(s)
-			return "", false
-		}}
-		walk.body(plain, kind, w.output, spot{path: base})
+		w.proto(0).body(plain, kind, w.output, spot{path: base})
 		return
 	}
 	switch {

@@ -60,8 +60,11 @@ func (w *requestWalk) conversation(raw []byte) []byte {
 	return append(out, kept...) // what is no whole frame
 }
 
-// message handles one message.
+// message handles one message; those of gRPC have their heads.
 func (w *requestWalk) message(n int, said []byte) []byte {
+	if w.stream {
+		return protoWalk{value: w.offer, first: n}.frames(said, w.input, spot{path: traffic.At("request", "body")})
+	}
 	return w.plainBody(said, "", spot{path: traffic.At("request", "body", "messages").Elem(n)})
 }
 
@@ -75,6 +78,10 @@ func (w *answerWalk) conversation(raw []byte) {
 }
 
 func (w *answerWalk) message(n int, said []byte) {
+	if w.stream {
+		w.proto(n).frames(said, w.output, spot{path: traffic.At("response", "body")})
+		return
+	}
 	w.plain(said, "", traffic.At("response", "body", "messages").Elem(n))
 }
 
@@ -103,12 +110,12 @@ type saying struct {
 func sayingsOf(recorded *traffic.Exchange, opts *compiled) map[string][]saying {
 	said := make(map[string][]saying)
 	n := 0
-	w := answerWalk{collection: collectionOf(&recorded.Request), visit: func(s spot) {
+	w := answersIn(recorded, opts.types, func(s spot) {
 		if identity, ok := s.identity(); ok && !opts.forbids(s.path) {
 			said[identity] = append(said[identity], saying{s, n})
 		}
-	}}
-	for i, message := range heard(recorded.Response.Body.Raw) {
+	})
+	for i, message := range heardIn(recorded) {
 		if n = i; message != nil {
 			w.message(i, message)
 		}
@@ -128,25 +135,25 @@ func (r *Rewriter) sayings(recorded *traffic.Exchange) map[string][]saying {
 	return said
 }
 
-// Message returns what the client of a recorded WebSocket says as its n-th
-// message, from 0: said, which [Rewriter.Request] gave, with the live values in
-// the place of those that it had from messages of the server in the same
-// conversation. live are the messages that have come, nil for those that are no
-// text.
+// Message returns what the client of a recorded WebSocket, or of a stream of
+// gRPC, says as its n-th message, from 0: said, which [Rewriter.Request] gave,
+// with the live values in the place of those that it had from messages of the
+// server in the same conversation. live are the messages that have come, nil for
+// those that are no text; those of gRPC have their heads, as said has.
 func (r *Rewriter) Message(recorded *traffic.Exchange, n int, said []byte, live [][]byte) []byte {
-	if recorded.Response == nil || len(said) > maxBody {
+	if !isConversation(recorded) || len(said) > maxBody {
 		return said
 	}
 	sayings := r.sayings(recorded)
 	value := func(identity string) (string, bool) { // of the last message that said it
 		for _, s := range slices.Backward(sayings[identity]) {
 			if s.n < len(live) {
-				return liveAt(live[s.n], s)
+				return r.liveAt(recorded, live[s.n], s)
 			}
 		}
 		return "", false
 	}
-	w := requestWalk{collection: collectionOf(&recorded.Request)}
+	w := saidIn(recorded, r.opts.types)
 	w.sub = func(s spot) (string, bool) {
 		if r.opts.forbids(s.path) {
 			return s.value, false
@@ -168,7 +175,7 @@ func (r *Rewriter) Message(recorded *traffic.Exchange, n int, said []byte, live 
 // Awaits returns how many messages of the server in a recorded conversation it
 // takes to know all values that a message of its client had from them.
 func (r *Rewriter) Awaits(recorded *traffic.Exchange, n int, said []byte) int {
-	if recorded.Response == nil || len(said) > maxBody {
+	if !isConversation(recorded) || len(said) > maxBody {
 		return 0
 	}
 	sayings, awaits := r.sayings(recorded), 0
@@ -177,7 +184,7 @@ func (r *Rewriter) Awaits(recorded *traffic.Exchange, n int, said []byte) int {
 			awaits = max(awaits, said[0].n+1)
 		}
 	}
-	w := requestWalk{collection: collectionOf(&recorded.Request)}
+	w := saidIn(recorded, r.opts.types)
 	w.sub = func(s spot) (string, bool) {
 		if !r.opts.forbids(s.path) {
 			if identity, ok := s.identity(); ok {
@@ -193,21 +200,21 @@ func (r *Rewriter) Awaits(recorded *traffic.Exchange, n int, said []byte) int {
 
 // liveAt returns what a live message says at a place. A recorded value that it
 // still says anywhere stays.
-func liveAt(message []byte, s saying) (value string, ok bool) {
+func (r *Rewriter) liveAt(recorded *traffic.Exchange, message []byte, s saying) (value string, ok bool) {
 	still := false
-	w := answerWalk{visit: func(live spot) {
+	w := answersIn(recorded, r.opts.types, func(live spot) {
 		still = still || live.value == s.at.value
 		if live.path.String() == s.at.path.String() && live.value != "" {
 			value, ok = live.value, true
 		}
-	}}
+	})
 	if message != nil {
 		w.message(s.n, message)
 	}
 	return value, ok && !still
 }
 
-// conversations notes the values that clients of WebSockets had from messages
+// conversations notes the values that clients of WebSockets and streams had from messages
 // of the same conversation, for people: they are bound while it goes on.
 func (l *learner) conversations() {
 	for _, x := range l.requests {
@@ -222,19 +229,23 @@ func (l *learner) conversations() {
 	}
 }
 
-// echoes visits the values that the client of a WebSocket had from messages of
-// the same conversation. Other exchanges have none.
+// echoes visits the values that the client of a WebSocket, or of a stream of
+// gRPC with the times of its messages, had from messages of the same
+// conversation. Other exchanges have none.
 func (l *learner) echoes(x *traffic.Exchange, visit func(identity string, said saying, to traffic.Path)) {
-	if !becameWebSocket(x) {
+	if !isConversation(x) {
 		return
 	}
-	server := heard(x.Response.Body.Raw)
-	turns := messages.Turns(countOf(x.Request.Body.Raw), len(server), x.Request.Body.Times, x.Response.Body.Times, 0)
-	sayings := sayingsOf(x, &compiled{forbid: l.opts.Forbid})
-	w := requestWalk{collection: collectionOf(&x.Request)}
-	spoken(x.Request.Body.Raw, func(n int, f messages.Frame) {
-		if !f.Text() {
-			return
+	server, client := heardIn(x), spokenIn(x)
+	turns := messages.Turns(len(client), len(server), x.Request.Body.Times, x.Response.Body.Times, 0)
+	sayings := sayingsOf(x, &compiled{forbid: l.opts.Forbid, types: l.opts.Types})
+	if len(sayings) == 0 {
+		return
+	}
+	w := saidIn(x, l.opts.Types)
+	for n, message := range client {
+		if message == nil {
+			continue
 		}
 		before := len(server)
 		if n < len(turns) {
@@ -253,18 +264,8 @@ func (l *learner) echoes(x *traffic.Exchange, visit func(identity string, said s
 			words(s.value, note)
 			return "", false
 		}
-		w.message(n, f.Payload)
-	})
-}
-
-func countOf(raw []byte) int {
-	n := 0
-	spoken(raw, func(_ int, f messages.Frame) {
-		if f.First&0x08 == 0 && f.First&0x80 != 0 {
-			n++
-		}
-	})
-	return n
+		w.message(n, message)
+	}
 }
 
 // forbids reports whether a place must not be bound.

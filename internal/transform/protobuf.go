@@ -57,6 +57,8 @@ func protoBodyOf(mediaType string) protoBody {
 type protoWalk struct {
 	// value returns what is to stand in the place of a value, if it is another.
 	value func(spot) (string, bool)
+	// first is the number of the first message of a body that is a part of one.
+	first int
 }
 
 // body handles a body whose messages are of the type md, which may be nil. What
@@ -90,7 +92,7 @@ func (w protoWalk) frames(b []byte, md protoreflect.MessageDescriptor, whole spo
 		}
 		if ok { // else it is no message, or compressed in another way
 			s := whole
-			s.path = whole.path.Elem(n)
+			s.path = whole.path.Elem(w.first + n)
 			if made, changed := w.message(message, md, s, 0); changed {
 				out = append(append(out, b[kept:at]...), 0)
 				out = append(binary.BigEndian.AppendUint32(out, uint32(len(made))), made...)

@@ -50,6 +50,7 @@ type requestWalk struct {
 	sign       substitute // nil: tokens stay
 	changed    bool
 	input      protoreflect.MessageDescriptor // of protobuf messages; may be nil
+	stream     bool                           // messages are those of a stream of gRPC
 }
 
 func (w *requestWalk) offer(s spot) (string, bool) {
