@@ -80,9 +80,11 @@ func (m *Mock) respond(w responder, rec *record, o outcome, began time.Time) err
 	}
 	response = m.renewed(rec, o, response)
 	first, err := m.pace(w, rec, response, o.tempo, took, began)
-	if response == &recorded.Response {
+	switch {
+	case !rec.kept: // nobody asks for it
+	case response == &recorded.Response:
 		rec.replayed(failureOf(err), first, m.since(began))
-	} else {
+	default:
 		rec.finish(response, failureOf(err), first, m.since(began))
 	}
 	return err
@@ -150,7 +152,9 @@ func (m *Mock) makeUp(w responder, rec *record, o outcome, began time.Time) erro
 func (m *Mock) pace(w responder, rec *record, response *traffic.Response, t tempo, recorded times, began time.Time) (first time.Duration, err error) {
 	took := t.times(recorded)
 	if took == (times{}) {
-		first = m.since(began)
+		if rec.kept {
+			first = m.since(began)
+		}
 		return first, send(w, &rec.x.Request, response)
 	}
 	split := took.last-took.first >= time.Millisecond

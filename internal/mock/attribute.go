@@ -25,9 +25,12 @@ func (m *Mock) attribute(c *call, connection string) (p *pass, lane traffic.Lane
 	} else {
 		p = m.current()
 	}
+	if m.opts.OneLane {
+		return p, traffic.LaneBackground, traffic.ByNothing, nil
+	}
 	active := p.running()
-	if m.opts.OneLane || len(active) == 0 {
-		if p.number == 0 && !m.opts.OneLane {
+	if len(active) == 0 {
+		if p.number == 0 {
 			return p, traffic.LaneBoot, traffic.ByNothing, nil
 		}
 		return p, traffic.LaneBackground, traffic.ByNothing, nil

@@ -151,10 +151,13 @@ func appendQuery(f form, query string) form {
 	return f
 }
 
+// minSQL is the length of the shortest statement that is told from other texts.
+const minSQL = len("SELECT*FROM t")
+
 // appendText appends a value that may be SQL: such a one is what it asks, and
 // the values that it asks with.
 func appendText(f form, value string) form {
-	if sql.Begins(value) {
+	if len(value) >= minSQL && sql.Begins(value) {
 		if s, ok := sql.Read(value, false); ok {
 			return appendSQL(f, s, value)
 		}

@@ -120,9 +120,9 @@ func (r *record) heard(raw []byte) {
 
 // replayed completes a journalled call that was answered as recorded.
 func (r *record) replayed(failure traffic.Failure, firstByte, duration time.Duration) {
-	r.finish(nil, failure, firstByte, duration)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.x.Response, r.x.Failure, r.x.FirstByte, r.x.Duration = nil, failure, firstByte, duration
 	r.replays = true
 }
 
