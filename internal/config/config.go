@@ -108,6 +108,8 @@ type Replay struct {
 	Budget      Duration `yaml:"budget" doc:"longest time of the load; no limit if 0s"`
 	MaxIdle     Duration `yaml:"max-idle" doc:"longest gap between recorded requests that the load keeps; all if 0s"`
 	Connections int      `yaml:"connections" doc:"most connections of the load; 64 if 0"`
+	MaxWaiting  int      `yaml:"max-waiting" doc:"most requests of the load that are due and wait, beyond the connections; more are left out; 10000 if 0"`
+	MaxWait     Duration `yaml:"max-wait" doc:"longest time for which a request of the load waits for a connection before it is left out; 5m if 0s"`
 	Churn       bool     `yaml:"churn" doc:"open a connection of the load for each session, as its client did"`
 	// What follows is explained in docs/replay.md.
 	JWT     []JWT                  `yaml:"jwt"`

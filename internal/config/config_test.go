@@ -113,9 +113,10 @@ func TestScheduleOfTheLoad(t *testing.T) {
 		"replay: {speed: 2.5, loops: 3, max-idle: 200ms, budget: 90s, connections: 8, churn: true}": {
 			Speed: 2.5, Loops: 3, MaxIdle: 200 * time.Millisecond, Budget: 90 * time.Second, Connections: 8, Churn: true,
 		},
-		"replay: {rate: 50, budget: 20s}":                    {Rate: 50, Budget: 20 * time.Second},
-		"replay: {max: true, copies: 2}":                     {Max: true, Copies: 2},
-		"latency: {load: '10:1s'}\nreplay: {connections: 9}": {Stages: []replay.Stage{{From: 10, To: 10, For: time.Second}}, Connections: 9},
+		"replay: {rate: 50, budget: 20s}":                     {Rate: 50, Budget: 20 * time.Second},
+		"replay: {max: true, copies: 2}":                      {Max: true, Copies: 2},
+		"replay: {rate: 50, max-waiting: 200, max-wait: 30s}": {Rate: 50, MaxWaiting: 200, MaxWait: 30 * time.Second},
+		"latency: {load: '10:1s'}\nreplay: {connections: 9}":  {Stages: []replay.Stage{{From: 10, To: 10, For: time.Second}}, Connections: 9},
 	} {
 		c, err := config.Parse("reprise.yaml", []byte("target: process\nprocess: {command: ./shop}\n"+yaml))
 		if err == nil {

@@ -14,6 +14,7 @@ func (c *Config) load() (*replay.Load, error) {
 	l := replay.Load{
 		Speed: r.Speed, Rate: r.Rate, Max: r.Max, Copies: r.Copies, Loops: r.Loops,
 		Budget: time.Duration(r.Budget), MaxIdle: time.Duration(r.MaxIdle), Connections: r.Connections, Churn: r.Churn,
+		MaxWaiting: r.MaxWaiting, MaxWait: time.Duration(r.MaxWait),
 	}
 	if text := c.Latency.Load; text != "" {
 		stages, err := replay.ParseStages(text)
