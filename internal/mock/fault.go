@@ -244,14 +244,15 @@ func (f *faulty) write(p []byte) error {
 }
 
 // faultName rolls for faults that come before a call: of names and handshakes.
-// While one lane is active they are its own, so that no other lane, nor the order
-// of lanes, plays a part; else they count over the whole pass.
+// While one active lane alone may ask for a host they are its own, so that no other
+// lane, nor the order of lanes, plays a part; else they count over the whole pass.
 func (m *Mock) faultName(kind FaultKind, host string) bool {
 	p := m.current()
 	faults := p.faults.Load()
 	if faults == nil {
 		return false
 	}
+	lane := m.asker(p, host)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := string(kind) + " " + host
@@ -266,14 +267,50 @@ func (m *Mock) faultName(kind FaultKind, host string) bool {
 		asked = map[traffic.Lane]int{}
 		p.names[key] = asked
 	}
-	lane := traffic.LaneBackground
-	if len(p.active) == 1 {
-		lane = p.active[0]
-	}
 	asked[lane]++
 	h := fnv.New64a()
 	h.Write([]byte(key))
 	return faults.choose(host, func(k FaultKind) bool { return k == kind }, h.Sum64(), traffic.LaneNumber(lane), uint64(asked[lane])) != nil
+}
+
+// asker returns the lane that a name or a handshake belongs to: the only active
+// one, or the only one of them that called the host when it was recorded, or else
+// that of the background.
+func (m *Mock) asker(p *pass, host string) traffic.Lane {
+	active := p.running()
+	if len(active) == 1 {
+		return active[0]
+	}
+	host, _ = traffic.SplitAuthority(m.index.deps.find(host))
+	found := traffic.LaneBackground
+	for _, name := range active {
+		if !m.index.called(name)[host] {
+			continue
+		}
+		if found != traffic.LaneBackground {
+			return traffic.LaneBackground
+		}
+		found = name
+	}
+	return found
+}
+
+// called returns the hosts that a lane called when it was recorded. They are
+// collected at the first use.
+func (ix *index) called(name traffic.Lane) map[string]bool {
+	if hosts, ok := ix.hosts.Load(name); ok {
+		return hosts.(map[string]bool)
+	}
+	hosts := map[string]bool{}
+	if l := ix.lanes[name]; l != nil {
+		for i := l.from; i < l.to; i++ {
+			req := ix.request(int32(i))
+			host, _ := traffic.SplitAuthority(normalAuthority(req.Scheme, req.Authority))
+			hosts[host] = true
+		}
+	}
+	kept, _ := ix.hosts.LoadOrStore(name, hosts)
+	return kept.(map[string]bool)
 }
 
 func (m *Mock) delay(ctx context.Context, f *Fault) error {

@@ -44,6 +44,7 @@ type index struct {
 
 	spreads map[string]*spread // how long dependencies took
 
+	hosts    sync.Map  // traffic.Lane -> map[string]bool, of what lanes called
 	calls    sync.Pool // of *call, to be used again
 	groupsMu sync.Mutex
 	groups   map[uint64]*group
