@@ -252,6 +252,26 @@ func TestUsageOf(t *testing.T) {
 	}
 }
 
+func TestCgroupFigures(t *testing.T) {
+	for reason, tc := range map[string]struct {
+		text string
+		want Usage
+		ok   bool
+	}{
+		"version 2":            {"usec 1500000\npeak 8192\n", Usage{CPU: 1500 * time.Millisecond, MemoryBytes: 8192}, true},
+		"version 1":            {"nsec 1500000000\npeak 8192\n", Usage{CPU: 1500 * time.Millisecond, MemoryBytes: 8192}, true},
+		"no peak":              {"usec 1500000\n", Usage{}, false},
+		"no processor time":    {"peak 8192\n", Usage{}, false},
+		"what is not a number": {"usec many\npeak 8192\n", Usage{}, false},
+		"a file that is gone":  {"nsec \npeak \n", Usage{}, false},
+	} {
+		got, err := cgroupFigures(tc.text)
+		if got != tc.want || (err == nil) != tc.ok {
+			t.Errorf("%s: %+v, %v; want %+v", reason, got, err, tc.want)
+		}
+	}
+}
+
 func TestUseNamesWhatIsWrong(t *testing.T) {
 	if _, err := Use(t.Context(), "", "a", nil); err == nil || !strings.Contains(err.Error(), "kubeconfig") {
 		t.Errorf("no file: %v", err)

@@ -11,14 +11,15 @@ import (
 
 // Usage is what the containers of a pod have used.
 type Usage struct {
-	At          time.Time     // when the kubelet looked, up to some 15 s ago
+	At          time.Time     // when the kubelet looked, up to some 15 s ago; zero for now
 	CPU         time.Duration // CPU time since the pod started
-	MemoryBytes int64         // working set at that moment
+	MemoryBytes int64         // the most it held, or by the kubelet's account the working set at that moment
 	Restarts    int
 }
 
-// PodUsage reads the figures of one pod from its node's kubelet. The kubelet
-// samples every 10 to 15 s, so a peak of memory must be found by asking again.
+// PodUsage reads the figures of one pod: as of now from its control group, where the
+// node is a container of this machine, else from the node's kubelet, which looks
+// every 10 to 15 s.
 func (c *Cluster) PodUsage(ctx context.Context, namespace, pod string) (Usage, error) {
 	api, err := c.API()
 	if err != nil {
@@ -28,14 +29,23 @@ func (c *Cluster) PodUsage(ctx context.Context, namespace, pod string) (Usage, e
 	if err != nil {
 		return Usage{}, fmt.Errorf("read the usage of %s/%s: %w", namespace, pod, err)
 	}
+	restarts := 0
+	for _, s := range p.Status.ContainerStatuses {
+		restarts += int(s.RestartCount)
+	}
+	if container, ok := c.containerOf(p.Spec.NodeName); ok {
+		// Arms are compared: either all are seen so, or none is.
+		if usage, ok, err := c.cgroupUsage(ctx, container, string(p.UID)); ok || err != nil {
+			usage.Restarts = restarts
+			return usage, err
+		}
+	}
 	raw, err := api.CoreV1().RESTClient().Get().Resource("nodes").Name(p.Spec.NodeName).SubResource("proxy").Suffix("stats/summary").DoRaw(ctx)
 	if err != nil {
 		return Usage{}, fmt.Errorf("read the usage of %s/%s from the kubelet of %s: %w", namespace, pod, p.Spec.NodeName, err)
 	}
 	usage, err := usageOf(raw, namespace, pod)
-	for _, s := range p.Status.ContainerStatuses {
-		usage.Restarts += int(s.RestartCount)
-	}
+	usage.Restarts = restarts
 	return usage, err
 }
 

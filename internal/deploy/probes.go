@@ -19,12 +19,14 @@ func patience(probe map[string]any) int64 {
 	return max(1, number(probe, "initialDelaySeconds", 0)+number(probe, "failureThreshold", 3)*number(probe, "periodSeconds", 10))
 }
 
-// probes makes the kubelet ask a container every second until it is ready, and
-// seldom from then on: three arms that are asked by a command each second disturb
-// each other while they are measured. What asks every second is a startup probe,
-// which ends with its first success. Where a startup probe of the author's asks
-// something else, readiness is asked every second all along: who has started need
-// not be ready. Liveness is asked as the chart wants.
+// probes makes the kubelet ask a container every second until it is ready, and no
+// more from then on: three arms that are asked by a command each second disturb each
+// other while they are measured. What asks is a startup probe, which ends with its
+// first success. A readiness probe every ten seconds instead would make start-up
+// look longer: a kubelet that is younger than the period, as that of a new cluster
+// may be, asks the first time after a random part of it. Where a startup probe of
+// the author's asks something else, readiness is asked every second all along: who
+// has started need not be ready. Liveness is asked as the chart wants.
 func probes(c map[string]any) {
 	of := func(key string) map[string]any { probe, _ := c[key].(map[string]any); return probe }
 	readiness, startup, liveness := of("readinessProbe"), of("startupProbe"), of("livenessProbe")
@@ -39,14 +41,14 @@ func probes(c map[string]any) {
 		quicken(startup)
 		startup["failureThreshold"] = startPatience(readiness, liveness)
 		c["startupProbe"] = startup
-		seldom(readiness)
+		delete(c, "readinessProbe")
 	case startup != nil && askTheSame(startup, readiness):
-		seldom(readiness)
+		delete(c, "readinessProbe")
 	default:
 		quicken(readiness)
 	}
-	for _, probe := range []map[string]any{readiness, startup, liveness} {
-		if probe != nil {
+	for _, key := range []string{"startupProbe", "readinessProbe", "livenessProbe"} {
+		if probe := of(key); probe != nil {
 			bear(probe)
 		}
 	}
@@ -80,19 +82,6 @@ func quicken(probe map[string]any) {
 	probe["initialDelaySeconds"] = int64(0)
 	probe["periodSeconds"] = int64(1)
 	probe["successThreshold"] = int64(1)
-}
-
-// readyPeriod is the seconds between two questions whether a container is still
-// ready: Kubernetes' own default. A kubelet that is younger, as that of a new
-// cluster may be, asks the first time after a random part of it.
-const readyPeriod = 10
-
-// seldom makes a readiness probe ask at once, since something else has waited for
-// the start, and then every readyPeriod.
-func seldom(probe map[string]any) {
-	delete(probe, "initialDelaySeconds")
-	probe["successThreshold"] = int64(1)
-	probe["periodSeconds"] = int64(readyPeriod)
 }
 
 // leastAnswer is how long a probe waits for its answer at least, in seconds: two

@@ -54,6 +54,12 @@ func TestKind(t *testing.T) {
 			t.Errorf("%s: no call was attributed by its trace: %v", arm, account.Attributed)
 		}
 	}
+	for _, used := range document.Resources {
+		if used.CPUSeconds <= 0 || used.PeakBytes <= 0 || used.Unavailable != "" {
+			t.Errorf("%s: the node tells what pods use, and it came to %+v", used.Arm, used)
+		}
+		t.Logf("%s used %.2f s of processor time and %d MiB", used.Arm, used.CPUSeconds, used.PeakBytes>>20)
+	}
 	fragile(t, document)
 	for _, s := range document.Run.Stages {
 		t.Logf("%-24s %6.1f s", s.Name, s.Seconds)

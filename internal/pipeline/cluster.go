@@ -397,7 +397,7 @@ func (c *onCluster) resources(ctx context.Context, arm Arm) (analysis.Resource, 
 		Arm: string(arm), CPUSeconds: used.CPU.Seconds(), PeakBytes: used.MemoryBytes, Restarts: used.Restarts,
 		StartupMS: float64(a.release.Startup.Milliseconds()), Seen: used.At,
 	}
-	if age := c.r.options.Now().Sub(used.At); age > staleUsage {
+	if age := c.r.options.Now().Sub(used.At); !used.At.IsZero() && age > staleUsage {
 		out.Unavailable = fmt.Sprintf("the kubelet last looked %.0f s before the end", age.Seconds())
 	}
 	if c.o.Image.Context != "" {
