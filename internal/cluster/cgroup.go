@@ -59,10 +59,10 @@ func cgroupFigures(text string) (Usage, error) {
 	return Usage{CPU: cpu, MemoryBytes: figures["peak"]}, nil
 }
 
-// containerOf returns the container of this machine that is a node.
-func (c *Cluster) containerOf(node string) (name string, ok bool) {
+// here reports whether a node is a container of this machine, which has its name.
+func (c *Cluster) here(node string) bool {
 	if c.Owned {
-		return node, node == c.node()
+		return node == c.node()
 	}
-	return node, slices.Contains(c.nodes, node)
+	return slices.Contains(c.nodes, node)
 }

@@ -33,9 +33,9 @@ func (c *Cluster) PodUsage(ctx context.Context, namespace, pod string) (Usage, e
 	for _, s := range p.Status.ContainerStatuses {
 		restarts += int(s.RestartCount)
 	}
-	if container, ok := c.containerOf(p.Spec.NodeName); ok {
+	if c.here(p.Spec.NodeName) {
 		// Arms are compared: either all are seen so, or none is.
-		if usage, ok, err := c.cgroupUsage(ctx, container, string(p.UID)); ok || err != nil {
+		if usage, ok, err := c.cgroupUsage(ctx, p.Spec.NodeName, string(p.UID)); ok || err != nil {
 			usage.Restarts = restarts
 			return usage, err
 		}

@@ -245,9 +245,9 @@ func formJSON(pairs []pair) []byte {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(appendString(out, name), ':')
+		out = append(traffic.AppendText(out, name), ':')
 		if v := values[name]; len(v) == 1 {
-			out = appendString(out, v[0])
+			out = traffic.AppendText(out, v[0])
 		} else {
 			out = appendStrings(out, v)
 		}
@@ -263,7 +263,7 @@ func textJSON(s string) []byte {
 		lines = lines[:n-1]
 	}
 	if len(lines) == 1 {
-		return appendString(nil, lines[0])
+		return traffic.AppendText(nil, lines[0])
 	}
 	return appendStrings(nil, lines)
 }
@@ -274,7 +274,7 @@ func appendStrings(dst []byte, values []string) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendString(dst, v)
+		dst = traffic.AppendText(dst, v)
 	}
 	return append(dst, ']')
 }

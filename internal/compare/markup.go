@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/html"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // element is what XML and HTML have in common.
@@ -111,18 +113,18 @@ func (e *element) addText(s string) {
 // does not change the type.
 func (e *element) appendJSON(dst []byte) []byte {
 	if len(e.attrs) == 0 && len(e.children) == 0 {
-		return appendString(dst, strings.Join(e.text, " "))
+		return traffic.AppendText(dst, strings.Join(e.text, " "))
 	}
 	dst = append(dst, '{')
 	member := func(name string) {
 		if dst[len(dst)-1] != '{' {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, name), ':')
+		dst = append(traffic.AppendText(dst, name), ':')
 	}
 	for _, a := range e.attrs {
 		member("@" + a.name)
-		dst = appendString(dst, a.value)
+		dst = traffic.AppendText(dst, a.value)
 	}
 	byName := make(map[string][]*element)
 	var names []string
@@ -150,7 +152,7 @@ func (e *element) appendJSON(dst []byte) []byte {
 	}
 	if len(e.text) > 0 {
 		member("#text")
-		dst = appendString(dst, strings.Join(e.text, " "))
+		dst = traffic.AppendText(dst, strings.Join(e.text, " "))
 	}
 	return append(dst, '}')
 }

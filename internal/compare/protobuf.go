@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
 
@@ -39,7 +40,7 @@ func appendTyped(dst []byte, v protobuf.Value) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendTyped(append(appendString(dst, m.Name), ':'), m.Value)
+			dst = appendTyped(append(traffic.AppendText(dst, m.Name), ':'), m.Value)
 		}
 		return append(dst, '}')
 	case protobuf.List:
@@ -66,7 +67,7 @@ func appendTyped(dst []byte, v protobuf.Value) []byte {
 			return append(dst, base64Text([]byte(v.Text))...)
 		}
 	}
-	return appendString(dst, v.Text)
+	return traffic.AppendText(dst, v.Text)
 }
 
 // appendMessage writes a message without its descriptor: an object by field
@@ -114,7 +115,7 @@ func appendFields(dst []byte, same []protobuf.Field, depth int) []byte {
 // delimited writes a length-delimited field as what it most likely is.
 func delimited(v []byte, depth int) []byte {
 	if protobuf.IsText(v) {
-		return appendString(nil, string(v))
+		return traffic.AppendText(nil, string(v))
 	}
 	if message := appendMessage(nil, v, depth+1); message != nil {
 		return message

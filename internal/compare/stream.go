@@ -8,6 +8,8 @@ import (
 	"mime/multipart"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // maxParts bounds the parts of a multipart body that are read.
@@ -59,7 +61,7 @@ func partJSON(part *multipart.Part, content []byte) []byte {
 	for _, m := range []pair{{"filename", file}, {"content-type", kind}} {
 		if m.value != "" {
 			dst = append(append(append(dst, '"'), m.name...), '"', ':')
-			dst = append(appendString(dst, m.value), ',')
+			dst = append(traffic.AppendText(dst, m.value), ',')
 		}
 	}
 	return append(append(append(dst, `"content":`...), value...), '}')
@@ -71,7 +73,7 @@ func namedLists(order []string, byName map[string][][]byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, name), ':')
+		dst = append(traffic.AppendText(dst, name), ':')
 		if list := byName[name]; len(list) == 1 {
 			dst = append(dst, list[0]...)
 		} else {
@@ -90,9 +92,9 @@ func embed(content []byte) []byte {
 		}
 	}
 	if !utf8.Valid(content) || bytes.IndexByte(content, 0) >= 0 {
-		return appendString(nil, digest(content))
+		return traffic.AppendText(nil, digest(content))
 	}
-	return appendString(nil, string(content))
+	return traffic.AppendText(nil, string(content))
 }
 
 // eventsJSON writes a stream of server-sent events as a list of objects, one an
@@ -112,7 +114,7 @@ func eventsJSON(data []byte) []byte {
 		dst = append(dst, '{')
 		for _, f := range fields {
 			dst = append(append(append(dst, '"'), f.name...), '"', ':')
-			dst = append(appendString(dst, f.value), ',')
+			dst = append(traffic.AppendText(dst, f.value), ',')
 		}
 		dst = append(append(append(dst, `"data":`...), embed([]byte(strings.Join(lines, "\n")))...), '}')
 		fields, lines = nil, nil
@@ -135,4 +137,6 @@ func eventsJSON(data []byte) []byte {
 }
 
 // base64Text writes bytes that mean nothing else.
-func base64Text(b []byte) []byte { return appendString(nil, base64.StdEncoding.EncodeToString(b)) }
+func base64Text(b []byte) []byte {
+	return traffic.AppendText(nil, base64.StdEncoding.EncodeToString(b))
+}

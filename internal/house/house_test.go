@@ -37,7 +37,7 @@ var house = []struct {
 	{"internal/traffic/http1", []string{"internal/traffic", "internal/traffic/messages"}, "reads HTTP/1 messages off the wire, for those who record and those who import"},
 	{"internal/traffic/lanes", []string{"internal/traffic"}, "reads the marks by which calls name their lane, for the same two"},
 	{"internal/traffic/protobuf", nil, "reads protobuf messages by their descriptors, for those who match, those who compare and those who put live values in"},
-	{"internal/traffic/sql", nil, "takes SQL apart, for those who match and those who compare: what is one statement to one must be one to the other"},
+	{"internal/traffic/sql", []string{"internal/traffic"}, "takes SQL apart, for those who match and those who compare: what is one statement to one must be one to the other"},
 	{"internal/redact", []string{"internal/traffic", "internal/traffic/messages"}, "makes exchanges safe"},
 	{"internal/snapshot", []string{"internal/traffic"}, "keeps exchanges; the redactor is an argument"},
 	{"internal/formats", []string{"internal/traffic", "internal/traffic/http1", "internal/traffic/lanes", "internal/traffic/messages"}, "reads exchanges"},

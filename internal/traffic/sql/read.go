@@ -4,9 +4,10 @@ import (
 	"strings"
 )
 
-// Read takes text apart as SQL. It reports false where it is none: where it was declared to be SQL, the first word is
-// enough to be some; elsewhere the whole text must have the grammar of a query or of a
-// change of rows, and something that prose does not have.
+// Read takes text apart as SQL. It reports false where it is none: where it was
+// declared to be SQL, the first word is enough to be some; elsewhere the whole text
+// must have the grammar of a query or of a change of rows, and something that prose
+// does not have.
 func Read(text string, declared bool) (*Statement, bool) {
 	if len(text) > maxStatement || !Begins(text) {
 		return nil, false

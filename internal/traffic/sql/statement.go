@@ -3,11 +3,11 @@ package sql
 import (
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	sqllexer "github.com/DataDog/go-sqllexer"
+
+	"github.com/reprise-ci/reprise/internal/traffic"
 )
 
 // Statement is SQL that a call carries, taken apart into what is asked and the
@@ -399,27 +399,7 @@ func (l lexeme) json() []byte {
 			return text
 		}
 	}
-	return quoted(l.text)
-}
-
-// quoted writes a text as JSON. Bytes that are no characters are spelled out, so
-// that two texts that differ in them differ.
-func quoted(s string) []byte {
-	if !utf8.ValidString(s) {
-		var b strings.Builder
-		for i, r := range s {
-			b.WriteRune(r)
-			if _, size := utf8.DecodeRuneInString(s[i:]); r == utf8.RuneError && size == 1 {
-				b.WriteString(strconv.FormatUint(uint64(s[i]), 16))
-			}
-		}
-		s = b.String()
-	}
-	data, err := json.Marshal(s)
-	if err != nil { // texts always encode
-		return []byte(`""`)
-	}
-	return data
+	return traffic.AppendText(nil, l.text)
 }
 
 // spell joins words as people write SQL.
