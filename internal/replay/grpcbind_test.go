@@ -128,27 +128,7 @@ func TestGRPCBinding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh := &orders{known: map[string]bool{}}
-	e, err := replay.New(exchanges, replay.Options{Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := replay.Target{Arm: "head", Addr: serveOrders(t, fresh)}
-	err = e.Pass(t.Context(), target, transform.NewRewriter(bindings, transform.Options{}), 1, func(x *traffic.Exchange) {
-		if x.Response == nil || x.Response.Trailer.Get("grpc-status")+x.Response.Header.Get("grpc-status") != "0" {
-			t.Errorf("%s: %v, %v", x.ID, x.Failure, x.Response)
-		}
-	})
-	if err != nil || fresh.found() != 3 {
-		t.Errorf("%d orders were found in the pass, want 3: %v", fresh.found(), err)
-	}
-	p, err := e.Plan(replay.Load{Copies: 2, Rewriter: func(int, int) replay.Rewriter { return transform.NewRewriter(bindings, transform.Options{}) }, Rate: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.Drive(t.Context(), target, p); err != nil || fresh.found() != 3+6 {
-		t.Errorf("%d orders were found after the load, want 9: %v", fresh.found(), err)
-	}
+	rebinds(t, exchanges, bindings, replay.Options{Timeout: time.Minute})
 }
 
 // talk gives an order an id, and wants it back in the same call.
@@ -205,8 +185,16 @@ func TestGRPCBindingWithinAStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rebinds(t, exchanges, bindings, replay.Options{Timeout: time.Minute, Pause: new(pauses).pause})
+}
+
+// rebinds replays exchanges, which ask for three orders that the service has just
+// made, against a fresh service in a pass and in a load of two copies, and wants
+// every order to be found.
+func rebinds(t *testing.T, exchanges []*traffic.Exchange, bindings *transform.Bindings, options replay.Options) {
+	t.Helper()
 	fresh := &orders{known: map[string]bool{}}
-	e, err := replay.New(exchanges, replay.Options{Timeout: time.Minute, Pause: new(pauses).pause})
+	e, err := replay.New(exchanges, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,16 +44,15 @@ var sqlCommands = wordSet(`
 func Begins(text string) bool {
 	for {
 		text = strings.TrimLeft(text, " \t\r\n(;\ufeff")
+		end := ""
 		switch {
 		case strings.HasPrefix(text, "--"):
-			_, rest, ok := strings.Cut(text, "\n")
-			if !ok {
-				return false
-			}
-			text = rest
-			continue
+			end = "\n"
 		case strings.HasPrefix(text, "/*"):
-			_, rest, ok := strings.Cut(text, "*/")
+			end = "*/"
+		}
+		if end != "" {
+			_, rest, ok := strings.Cut(text, end)
 			if !ok {
 				return false
 			}
