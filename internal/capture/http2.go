@@ -126,7 +126,7 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Origin: traffic.Origin{Source: "proxy", Connection: s.connection},
 	}
 	t := s.recorder.begin(x)
-	body := &sentBody{ReadCloser: r.Body, keep: s.keep(x, x.Request.Header), done: r.ContentLength == 0}
+	body := &sentBody{ReadCloser: r.Body, ticket: t, keep: s.keep(x, x.Request.Header), done: r.ContentLength == 0}
 	aborted := s.pass(w, r, t, body)
 	switch {
 	case aborted:
@@ -135,7 +135,7 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.ContentLength < 0:
 		body.finish(http.NewResponseController(w), lateMessage)
 	}
-	body.seal(t, r.Trailer)
+	body.seal(r.Trailer)
 	t.end()
 	if aborted {
 		panic(http.ErrAbortHandler)
@@ -275,6 +275,7 @@ func pourStream(w http.ResponseWriter, body io.Reader, keep *http1.Keep) error {
 // sentBody is the body of a request on its way; what is read is kept.
 type sentBody struct {
 	io.ReadCloser
+	ticket  *ticket
 	reading sync.Mutex // held while a read waits, so that pieces are kept in order
 
 	mu     sync.Mutex
@@ -316,6 +317,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 		b.keep.Add(p[:n])
 		if b.done = b.done || err == io.EOF; err == io.EOF {
 			b.keep.End()
+			b.ticket.bodyRead(&b.keep)
 		}
 	}
 	return n, err
@@ -323,11 +325,11 @@ func (b *sentBody) Read(p []byte) (int, error) {
 
 // seal writes what was read into the exchange. The transport may go on
 // reading; that changes nothing any more.
-func (b *sentBody) seal(t *ticket, trailer http.Header) {
+func (b *sentBody) seal(trailer http.Header) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sealed = true
-	x := t.x
+	x := b.ticket.x
 	x.Request.Body = b.keep.Body(x.Request.Header)
 	switch {
 	case !b.done:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,5 +258,66 @@ func TestInboundGRPC(t *testing.T) {
 		if i != 1 && (bytes.Count(x.Request.Body.Raw, []byte("ping")) != want.inBody || bytes.Count(x.Response.Body.Raw, []byte("ping")) != want.outBody) {
 			t.Errorf("%s: bodies %q and %q", x.ID, x.Request.Body.Raw, x.Response.Body.Raw)
 		}
+	}
+}
+
+// TestLanesByBodies has two requests to one path active at once: only their
+// bodies tell which of them a call belongs to.
+func TestLanesByBodies(t *testing.T) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			s := newStage(t, Options{})
+			stock, _ := dependency(t, false, func(w http.ResponseWriter, r *http.Request) {})
+			_, client := s.outbound(OutboundOptions{Resolve: map[string]string{"stock.example": stock}})
+			var both sync.WaitGroup
+			both.Add(2)
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				var order struct{ SKU string }
+				if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+					t.Error(err)
+				}
+				both.Done()
+				both.Wait()
+				get(t, client, "http://stock.example/items/"+order.SKU, nil)
+			}
+			caller, service := http.DefaultClient, ""
+			if protocol == "HTTP/2.0" {
+				caller, service = h2cClient(t), h2cServer(t, handler)
+			} else {
+				server := httptest.NewServer(http.HandlerFunc(handler))
+				t.Cleanup(server.Close)
+				service = server.Listener.Addr().String()
+			}
+			inbound := s.inbound(service)
+			var done sync.WaitGroup
+			for _, sku := range []string{"4711", "4712"} {
+				done.Go(func() {
+					response, err := caller.Post("http://"+inbound+"/orders", "application/json", strings.NewReader(`{"sku":"`+sku+`"}`))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					response.Body.Close()
+				})
+			}
+			done.Wait()
+			caller.CloseIdleConnections()
+			owner := map[string]traffic.Lane{}
+			all := s.stop()
+			for _, x := range all {
+				if x.Direction == traffic.Inbound {
+					owner[string(x.Request.Body.Raw)] = x.Lane
+				}
+			}
+			for _, x := range all {
+				sku, call := strings.CutPrefix(x.Request.Target, "/items/")
+				if call && (x.Lane != owner[`{"sku":"`+sku+`"}`] || x.Origin.Certainty != traffic.ByValue) {
+					t.Errorf("the call for %s is in lane %s by %q; the lanes are %v", sku, x.Lane, x.Origin.Certainty, owner)
+				}
+			}
+			if len(all) != 4 {
+				t.Errorf("recorded %d exchanges", len(all))
+			}
+		})
 	}
 }

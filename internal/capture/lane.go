@@ -28,24 +28,26 @@ type lane struct {
 	sampledOut  bool
 	lost        bool // an outbound call of the lane was dropped; the recorder's lock guards it
 
-	mu      sync.Mutex
-	request *traffic.Request // set when the request is complete
-	owned   map[string]struct{}
-	learned []string // values of answers that calls of this lane received
-	ended   time.Time
+	mu    sync.Mutex
+	owned map[string]struct{}
+	// What is not in owned yet: requests (the head first, all of it once it is
+	// read), and values of answers that calls of this lane received.
+	requests []*traffic.Request
+	learned  []string
+	ended    time.Time
 }
 
-// own returns the values of the lane's request and of the answers to its
-// calls. Only requests that are complete count.
-func (l *lane) own() map[string]struct{} {
+// owns reports whether a value is one of the lane's request, as far as it was
+// read, or of the answers to its calls.
+func (l *lane) owns(value string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.owned == nil {
 		l.owned = map[string]struct{}{}
-		if l.request != nil {
-			for _, v := range lanes.Values(l.request) {
-				l.owned[v] = struct{}{}
-			}
+	}
+	for _, r := range l.requests {
+		for _, v := range lanes.Values(r) {
+			l.owned[v] = struct{}{}
 		}
 	}
 	for _, v := range l.learned {
@@ -53,14 +55,15 @@ func (l *lane) own() map[string]struct{} {
 			l.owned[v] = struct{}{}
 		}
 	}
-	l.learned = nil
-	return l.owned
+	l.requests, l.learned = nil, nil
+	_, ok := l.owned[value]
+	return ok
 }
 
-func (l *lane) complete(r *traffic.Request) {
+func (l *lane) read(r traffic.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.request, l.owned = r, nil
+	l.requests = append(l.requests, &r)
 }
 
 func (l *lane) learn(values []string) {
@@ -169,7 +172,7 @@ func byValue(call *traffic.Request, candidates []*lane) *lane {
 		var owner *lane
 		owners := 0
 		for _, l := range candidates {
-			if _, ok := l.own()[v]; ok {
+			if l.owns(v) {
 				owner = l
 				owners++
 			}

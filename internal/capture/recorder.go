@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reprise-ci/reprise/internal/traffic"
+	"github.com/reprise-ci/reprise/internal/traffic/http1"
 	"github.com/reprise-ci/reprise/internal/traffic/lanes"
 )
 
@@ -304,6 +305,7 @@ func (r *Recorder) begin(x *traffic.Exchange) *ticket {
 			t.lane.keys = append(t.lane.keys, lanes.Keys(traffic.Header{{Name: "Traceparent", Value: t.traceparent}})...)
 		}
 		t.lane.sampledOut = !keep || r.spent()
+		t.lane.read(x.Request)
 		r.lanes.enter(t.lane)
 		return t
 	}
@@ -318,11 +320,14 @@ func (r *Recorder) begin(x *traffic.Exchange) *ticket {
 	return t
 }
 
-// requestDone makes the values of an inbound request known to calls.
-func (t *ticket) requestDone() {
-	if t.x.Direction == traffic.Inbound {
+// bodyRead makes the values in the body of an inbound request known to calls.
+// It must happen before the service has all of the body: what the service calls
+// then may be answered before anything else is done here.
+func (t *ticket) bodyRead(keep *http1.Keep) {
+	if t.x.Direction == traffic.Inbound && keep.Size > 0 {
 		request := t.x.Request
-		t.lane.complete(&request)
+		request.Body = keep.Body(request.Header)
+		t.lane.read(request)
 	}
 }
 

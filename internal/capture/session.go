@@ -160,6 +160,7 @@ func (s *session) request(turn <-chan struct{}) (p *pending, again bool) {
 	p = &pending{ticket: s.recorder.begin(x), upgrade: upgrade, turn: turn, next: make(chan struct{}), switched: make(chan struct{})}
 	p.request.Limit, p.response.Limit = s.recorder.opts.BodyLimit, s.recorder.opts.BodyLimit
 	p.request.At, p.response.At = s.recorder.since(start), s.recorder.since(start)
+	p.request.Whole = func() { p.bodyRead(&p.request) }
 	p.webSocket = upgrade && strings.EqualFold(fields.Get("Upgrade"), "websocket")
 	s.started()
 	up, err := s.send(p, to)
@@ -256,7 +257,6 @@ func (s *session) sendBody(p *pending, up *upstream, f http1.Framing) bool {
 		if err != nil {
 			x.Request.Body.Truncated = true
 		}
-		p.requestDone()
 	})
 	switch {
 	case fromCaller:
@@ -280,7 +280,6 @@ func (s *session) pourTunnel(p *pending, up *upstream) {
 	}
 	p.half(func(x *traffic.Exchange) {
 		x.Request.Body = p.request.Body(nil)
-		p.requestDone()
 	})
 	if err != nil {
 		up.conn.Close()

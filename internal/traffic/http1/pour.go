@@ -22,6 +22,9 @@ type Keep struct {
 	// tells the time since the exchange began; nil notes nothing.
 	Times messages.Times
 	At    func() time.Duration
+	// Whole, if set, is called by Pour when all of the body was read, before the
+	// last of it is sent on.
+	Whole func()
 }
 
 func (k *Keep) Add(b []byte) {
@@ -81,6 +84,9 @@ func Pour(dst *bufio.Writer, src *bufio.Reader, f Framing, keep *Keep) (trailer 
 	}
 	if err != nil {
 		return trailer, err
+	}
+	if keep != nil && keep.Whole != nil {
+		keep.Whole()
 	}
 	return trailer, dst.Flush()
 }
