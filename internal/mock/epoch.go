@@ -180,8 +180,8 @@ func (ls *laneState) stateful(c *chains, key uint64) bool {
 	if ls.epochs == nil {
 		return false
 	}
-	first, lone := c.find(key)
-	return first != none && !lone && ls.after(first) != isWrite
+	begin := c.find(key)
+	return begin.first != none && !begin.lone && ls.after(begin.first) != isWrite
 }
 
 // epoch returns the write that began the epoch of a chain, or none.

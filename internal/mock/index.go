@@ -18,11 +18,9 @@ type index struct {
 	seed    maphash.Seed
 	canon   *canonicalizer
 	deps    *dependencies
-	entries []entry // those of a lane together, by time
-	// said holds, by entry, its answer. It is not in entry, since a call that is
-	// answered reads nothing else of that.
-	said    []address
-	store   store // what the entries and inbound calls say
+	entries []entry   // those of a lane together, by time
+	said    []address // by entry, its answer
+	store   store     // what the entries and inbound calls say
 	ranges  []*laneRange
 	lanes   map[traffic.Lane]*laneRange
 	inbound map[traffic.Lane]address // requests
@@ -74,40 +72,52 @@ func (l *laneRange) len() int { return l.to - l.from }
 // chains maps a key to entries in recorded order: a linked list in two flat
 // structures, which a million entries fill without an allocation each.
 type chains struct {
-	head table   // the first entry, and whether more follow
+	head table   // links
 	next []int32 // index of the next entry with the same key, or none
 }
 
 const none = -1
 
-// more stands beside the first entry of a chain that goes on. Most do not, and
-// for those nothing but the table is read.
-const more = 1 << 32
+// link is how a chain begins. It stands in the table as a whole, so that a call
+// is found and answered over one place that no cache holds, not over two.
+type link struct {
+	first int32   // its first entry, or none
+	lone  bool    // there is no other one
+	said  address // the answer of first; 0 when it lies too far out
+}
+
+// pack makes a link one value of a table: the first entry, whether others
+// follow, and the answer in short.
+func (l link) pack() uint64 {
+	value := uint64(l.first)<<33 | uint64(l.said.short())
+	if !l.lone {
+		value |= 1 << 32
+	}
+	return value
+}
+
+func unpack(value uint64) link {
+	return link{int32(value >> 33), value>>32&1 == 0, long(uint32(value))}
+}
 
 func newChains(n int) chains { return chains{newTable(n), make([]int32, n)} }
 
-// push puts entry i before all entries of the same key.
-func (c *chains) push(key uint64, i int32) {
-	value := uint64(i)
-	if c.next[i] = c.first(key); c.next[i] != none {
-		value |= more
-	}
-	c.head.set(key, value)
+// push puts entry i, and its answer, before all entries of the same key.
+func (c *chains) push(key uint64, i int32, said address) {
+	c.next[i] = c.first(key)
+	c.head.set(key, link{i, c.next[i] == none, said}.pack())
 }
 
 // first returns the first entry of a key, or none.
-func (c *chains) first(key uint64) int32 {
-	i, _ := c.find(key)
-	return i
-}
+func (c *chains) first(key uint64) int32 { return c.find(key).first }
 
-// find returns the first entry of a key, or none, and whether it is the only one.
-func (c *chains) find(key uint64) (first int32, lone bool) {
+// find returns how the chain of a key begins.
+func (c *chains) find(key uint64) link {
 	v, ok := c.head.get(key)
 	if !ok {
-		return none, false
+		return link{first: none}
 	}
-	return int32(v &^ more), v&more == 0
+	return unpack(v)
 }
 
 func laneKey(sig uint64, lane *laneRange) uint64 { return sig ^ lane.salt }
@@ -156,17 +166,17 @@ func newIndex(recorded []*traffic.Exchange, o *Options, types *protobuf.Types) *
 	for i := n - 1; i >= 0; i-- {
 		e := &ix.entries[i]
 		lane := ix.ranges[e.lane]
-		ix.exact.push(laneKey(e.sig, lane), int32(i))
+		ix.exact.push(laneKey(e.sig, lane), int32(i), ix.said[i])
 		if j := ix.any.first(e.sig); j != none && ix.entries[j].answer != e.answer {
 			ix.ambiguous[e.sig] = struct{}{}
 		}
-		ix.any.push(e.sig, int32(i))
+		ix.any.push(e.sig, int32(i), ix.said[i])
 		if e.class != 0 {
-			ix.classed.push(laneKey(e.class, lane), int32(i))
+			ix.classed.push(laneKey(e.class, lane), int32(i), ix.said[i])
 		}
 		if opening := ix.openingOf(calls[i]); opening != 0 {
 			ix.openings[opening] = struct{}{}
-			ix.opening.push(laneKey(opening, lane), int32(i))
+			ix.opening.push(laneKey(opening, lane), int32(i), ix.said[i])
 		}
 	}
 	for _, l := range ix.lanes {

@@ -27,12 +27,8 @@ type laneState struct {
 	entered  bool
 	recorded map[string]string // live value -> recorded value
 	tries    map[uint64]int    // calls by what they are, for dice
-	// ahead is the answer that the next entry of a chain gave. Nobody reads it here:
-	// of a million calls both the mark of use and the answer come from memory, and
-	// asked for one after the other, without a lock between, they come at once.
-	ahead address
-	wrote *touched         // the recorded writes that were used; nil before the first
-	turns map[uint64]*turn // by chain of reads, where epochs matter
+	wrote    *touched          // the recorded writes that were used; nil before the first
+	turns    map[uint64]*turn  // by chain of reads, where epochs matter
 
 	// The account. Borrowed counts calls answered by an entry of another lane;
 	// the owner may take the entry back, so it is changed from outside.
@@ -111,16 +107,16 @@ func (ls *laneState) lend(c *chains, key uint64, to *laneState) taken {
 }
 
 func (ls *laneState) nextFree(c *chains, key uint64) int32 {
-	first, lone := c.find(key)
-	if first == none || ls.used[int(first)-ls.from] == free {
-		return first
+	begin := c.find(key)
+	if begin.first == none || ls.used[int(begin.first)-ls.from] == free {
+		return begin.first
 	}
-	if lone { // as most are, and need no cursor
+	if begin.lone { // as most are, and need no cursor
 		return none
 	}
 	i, known := ls.cursor[key]
 	if !known {
-		i = first
+		i = begin.first
 	}
 	for i != none && ls.used[int(i)-ls.from] != free {
 		i = c.next[i]
@@ -133,8 +129,8 @@ func (ls *laneState) nextFree(c *chains, key uint64) int32 {
 // chain, and why one of them cannot. With RepeatFail the entry is of no use. The
 // caller holds mu.
 func (ls *laneState) repeats(c *chains, key uint64, policy Repeat) (entry int32, reason string) {
-	if first, lone := c.find(key); lone { // nothing has to be remembered
-		return first, "one such call was recorded and it is used"
+	if begin := c.find(key); begin.lone { // nothing has to be remembered
+		return begin.first, "one such call was recorded and it is used"
 	}
 	s := ls.exhausted(c, key)
 	n := len(s.entries)

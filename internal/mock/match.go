@@ -63,7 +63,7 @@ func (ix *index) done(c *call) {
 type outcome struct {
 	tier     traffic.Tier
 	entry    int32
-	said     address // by the entry
+	said     address // by the entry; 0 is not known yet
 	reason   string
 	response *traffic.Response // of a rule
 	delay    time.Duration     // of a rule
@@ -78,6 +78,15 @@ type found struct {
 	taken // no entry when all are used
 	key   uint64
 	chain *chains
+	begin link // of the chain
+}
+
+// said returns the answer of an entry if it is known already, else 0.
+func (f *found) said(i int32) address {
+	if f.chain == nil || f.begin.first != i {
+		return 0
+	}
+	return f.begin.said
 }
 
 // match finds the recorded call that answers c in the lane of ls, tier by tier.
@@ -88,7 +97,7 @@ func (m *Mock) match(p *pass, ls *laneState, c *call, others []traffic.Lane) out
 	f, known := m.index.inLane(ls, c, (*laneState).take)
 	ls.mu.Unlock()
 	if f.entry != none {
-		return outcome{tier: f.tier, entry: f.entry, reason: f.reason}
+		return outcome{tier: f.tier, entry: f.entry, said: f.said(f.entry), reason: f.reason}
 	}
 	if known {
 		return m.again(ls, ls, c, f)
@@ -118,12 +127,11 @@ func (m *Mock) match(p *pass, ls *laneState, c *call, others []traffic.Lane) out
 // the lane's lock.
 func (ix *index) inLane(ls *laneState, c *call, take func(*laneState, *chains, uint64) taken) (f found, known bool) {
 	try := func(tier traffic.Tier, chain *chains, key uint64) bool {
-		first := chain.first(key)
-		if first == none {
+		begin := chain.find(key)
+		if begin.first == none {
 			return false
 		}
-		ls.ahead = ix.said[first]
-		f, known = found{tier, take(ls, chain, key), key, chain}, true
+		f, known = found{tier, take(ls, chain, key), key, chain, begin}, true
 		return true
 	}
 	if c.opens {
@@ -170,7 +178,7 @@ func (ix *index) inGroup(ls *laneState, c *call, take func(*laneState, *chains, 
 		f.key, f.chain = laneKey(e.sig, ix.ranges[e.lane]), &ix.exact
 		f.taken = take(ls, f.chain, f.key)
 	case known || g.lone:
-		f = found{traffic.TierClassed, taken{entry: none}, key, &ix.classed}
+		f = found{tier: traffic.TierClassed, taken: taken{entry: none}, key: key, chain: &ix.classed}
 		if known = true; g.lone {
 			f.taken = take(ls, f.chain, f.key)
 		}
@@ -221,7 +229,7 @@ func (m *Mock) again(ls, owner *laneState, c *call, f found) outcome {
 		return missed("more calls than recorded: " + reason)
 	}
 	ls.count(&ls.extra)
-	return outcome{tier: traffic.TierRepeat, entry: i, reason: reason}
+	return outcome{tier: traffic.TierRepeat, entry: i, said: f.said(i), reason: reason}
 }
 
 // elsewhere answers a call that only other lanes made in the recording, if it
@@ -277,7 +285,7 @@ func (m *Mock) settle(p *pass, ls *laneState, c *call, others []traffic.Lane) ou
 			ls.count(&ls.missed)
 		}
 	}
-	if o.entry != none {
+	if o.entry != none && o.said == 0 {
 		o.said = m.index.said[o.entry]
 	}
 	o.tempo = m.tempo(p, ls, c, &o)

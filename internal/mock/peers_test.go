@@ -83,7 +83,7 @@ type peer struct {
 // write of the same bytes, and waits for all its connections at once.
 func BenchmarkThroughput(b *testing.B) {
 	modules := os.Getenv("REPRISE_PEERS")
-	takeTurns(b, readyCalls, 3, ours("reprise", 1e3), floor(), nginx(), hoverfly(), mountebank(modules), wiremock(modules))
+	takeTurns(b, readyCalls, 5, ours("reprise", 1e3), floor(), nginx(), hoverfly(), mountebank(modules), wiremock(modules))
 }
 
 // BenchmarkFlat compares the server with a million recorded calls with the same
@@ -92,7 +92,7 @@ func BenchmarkFlat(b *testing.B) {
 	if testing.Short() {
 		b.Skip("-short")
 	}
-	takeTurns(b, freshCalls, 3, ours("reprise", 1e6), ours("hundred", 1e2))
+	takeTurns(b, freshCalls, 15, ours("reprise", 1e6), ours("hundred", 1e2))
 }
 
 // takeTurns measures the peers one after the other in every round, so that a
@@ -303,7 +303,7 @@ func (r *runningPeer) measure() (rate, cost float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	duration := "-d2s"
+	duration := "-d1s" // short rounds, since the machine changes its speed within seconds
 	if r.slow {
 		duration = "-d5s"
 	}

@@ -23,10 +23,26 @@ type store struct {
 	known  table // answers by their hash, so that equal ones are kept once; nil when filled
 }
 
-// address is where something lies in a store: a chunk and an offset.
+// address is where something lies in a store: a chunk and an offset. Nothing is
+// read at 0.
 type address uint64
 
 func (a address) split() (chunk, offset int) { return int(a >> 32), int(a & 0xffffffff) }
+
+// short is an address in 32 bits, 0 for those beyond the first chunks, which
+// hold 4 GiB when they are of full size.
+func (a address) short() uint32 {
+	chunk, offset := a.split()
+	if chunk >= 1<<32/maxChunk || offset >= maxChunk {
+		return 0
+	}
+	return uint32(chunk*maxChunk + offset)
+}
+
+// long undoes short.
+func long(short uint32) address {
+	return address(short/maxChunk)<<32 | address(short%maxChunk)
+}
 
 // Sizes of the pieces that a store grows by: small for small recordings, so
 // that many mocks in one process cost nothing.
@@ -43,8 +59,11 @@ func (s *store) add(piece []byte) address {
 		if last >= 0 {
 			size = min(2*cap(s.chunks[last]), maxChunk)
 		}
-		chunk := make([]byte, 0, max(size, len(piece)))
+		chunk := make([]byte, 0, max(size, len(piece)+1))
 		preferHugePages(chunk[:cap(chunk)])
+		if last < 0 {
+			chunk = append(chunk, 0) // what lies at address 0
+		}
 		s.chunks = append(s.chunks, chunk)
 		last++
 	}

@@ -164,3 +164,26 @@ func (*sink) write([]byte) error                              { return nil }
 func (*sink) flush() error                                    { return nil }
 func (*sink) end(*traffic.Response) error                     { return nil }
 func (*sink) abort()                                          {}
+
+func TestLink(t *testing.T) {
+	at := func(chunk, offset uint64) address { return address(chunk<<32 | offset) }
+	tests := []struct {
+		link   link
+		said   address
+		reason string
+	}{
+		{link{0, true, at(0, 1)}, at(0, 1), "the first call of a small recording"},
+		{link{1<<31 - 2, false, at(127, maxChunk-1)}, at(127, maxChunk-1), "the last place that is held in short"},
+		{link{7, false, at(128, 0)}, 0, "a chunk too far"},
+		{link{7, true, at(3, maxChunk)}, 0, "behind a piece that is larger than a chunk"},
+	}
+	for _, test := range tests {
+		var c chains
+		c.head.set(1, test.link.pack())
+		want := test.link
+		want.said = test.said
+		if got := c.find(1); got != want {
+			t.Errorf("%s: %+v, want %+v", test.reason, got, want)
+		}
+	}
+}
