@@ -2,7 +2,6 @@ package mock
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -199,8 +198,7 @@ type pass struct {
 	// for writing while the account is drawn up.
 	settle sync.RWMutex
 	faults atomic.Pointer[Faults]
-	known  sync.RWMutex
-	lanes  map[traffic.Lane]*laneState // guarded by known
+	lanes  sync.Map // traffic.Lane -> *laneState
 
 	mu      sync.Mutex
 	active  []traffic.Lane          // in the order of entering
@@ -216,38 +214,32 @@ type pass struct {
 
 func newPass(number uint32) *pass {
 	return &pass{
-		number: number, lanes: map[traffic.Lane]*laneState{}, conns: map[string]traffic.Lane{},
+		number: number, conns: map[string]traffic.Lane{},
 		by: map[traffic.Certainty]int{}, tiers: map[traffic.Tier]int{}, byLane: map[traffic.Lane]int{},
 	}
 }
 
 // lane returns the state of a lane, making it at the first use.
 func (p *pass) lane(ix *index, name traffic.Lane) *laneState {
-	p.known.RLock()
-	ls, ok := p.lanes[name]
-	p.known.RUnlock()
-	if ok {
-		return ls
+	if ls, ok := p.lanes.Load(name); ok {
+		return ls.(*laneState)
 	}
 	l, ok := ix.lanes[name]
 	if !ok { // a lane without recorded calls
 		l = &laneRange{name: name, salt: laneSalt(name)}
 	}
-	made := newLaneState(l) // not under the lock, where all lanes of a load meet
-	p.known.Lock()
-	defer p.known.Unlock()
-	if ls, ok := p.lanes[name]; ok {
-		return ls
-	}
-	p.lanes[name] = made
-	return made
+	ls, _ := p.lanes.LoadOrStore(name, newLaneState(l))
+	return ls.(*laneState)
 }
 
 // states returns the states of all lanes that the pass has touched.
 func (p *pass) states() []*laneState {
-	p.known.RLock()
-	defer p.known.RUnlock()
-	return slices.Collect(maps.Values(p.lanes))
+	var states []*laneState
+	p.lanes.Range(func(_, ls any) bool {
+		states = append(states, ls.(*laneState))
+		return true
+	})
+	return states
 }
 
 func (p *pass) enter(name traffic.Lane) {
