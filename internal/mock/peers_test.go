@@ -318,6 +318,9 @@ func (r *runningPeer) measure() (rate, cost float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	if err := r.rest(after); err != nil {
+		return 0, 0, err
+	}
 	m, n := rateLine.FindSubmatch(out), countLine.FindSubmatch(out)
 	if m == nil || n == nil {
 		return 0, 0, fmt.Errorf("wrk says: %s", out)
@@ -328,6 +331,20 @@ func (r *runningPeer) measure() (rate, cost float64, err error) {
 	}
 	count, err := strconv.ParseFloat(string(n[1]), 64)
 	return rate, float64((after - before).Microseconds()) / max(count, 1), err
+}
+
+// rest waits, at most ten seconds, until a peer works no more on what it was
+// asked: on the one core of all, it would slow down who is measured next.
+func (r *runningPeer) rest(used time.Duration) error {
+	for range 100 {
+		time.Sleep(100 * time.Millisecond)
+		now, err := processorTime(r.cmd.Process.Pid)
+		if err != nil || now-used <= 10*time.Millisecond {
+			return err
+		}
+		used = now
+	}
+	return nil
 }
 
 // processorTime is what a process used so far, as Linux counts it in ticks of
