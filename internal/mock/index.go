@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/reprise-ci/reprise/internal/fresh"
 	"github.com/reprise-ci/reprise/internal/traffic"
 	"github.com/reprise-ci/reprise/internal/traffic/protobuf"
 )
@@ -157,7 +158,7 @@ func newIndex(recorded []*traffic.Exchange, o *Options, types *protobuf.Types) *
 		calls = append(calls, x)
 	}
 	calls = ix.order(calls, o.OneLane)
-	ix.hashAll(calls)
+	ix.examine(calls)
 	ix.keep(calls)
 	n := len(ix.entries)
 	ix.exact, ix.any = newChains(n), newChains(n)
@@ -233,17 +234,25 @@ func (ix *index) lane(name traffic.Lane) *laneRange {
 	return l
 }
 
-// hashAll computes the hashes of all entries on all cores.
-func (ix *index) hashAll(calls []*traffic.Exchange) {
+// examine computes the hashes of all entries, and finds those whose answers
+// expire, on all cores.
+func (ix *index) examine(calls []*traffic.Exchange) {
 	workers := runtime.GOMAXPROCS(0)
 	var wg sync.WaitGroup
+	var renewals sync.Mutex // guards those of ix
 	chunk := (len(ix.entries) + workers - 1) / workers
 	for from := 0; from < len(ix.entries); from += chunk {
 		part := ix.entries[from:min(from+chunk, len(ix.entries))]
 		wg.Go(func() {
 			var f form
 			for i := range part {
-				f = ix.hashEntry(&part[i], calls[from+i], f)
+				x := calls[from+i]
+				f = ix.hashEntry(&part[i], x, f)
+				if kind := fresh.KindOf(x); kind != fresh.Other {
+					renewals.Lock()
+					ix.renewals[int32(from+i)] = renewal{kind, x.Start}
+					renewals.Unlock()
+				}
 			}
 		})
 	}

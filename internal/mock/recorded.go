@@ -1,9 +1,6 @@
 package mock
 
-import (
-	"github.com/reprise-ci/reprise/internal/fresh"
-	"github.com/reprise-ci/reprise/internal/traffic"
-)
+import "github.com/reprise-ci/reprise/internal/traffic"
 
 // keep puts all that the entries say into the store.
 func (ix *index) keep(calls []*traffic.Exchange) {
@@ -15,9 +12,6 @@ func (ix *index) keep(calls []*traffic.Exchange) {
 		ix.entries[i].call = ix.store.add(b)
 		b = appendAnswer(b[:0], x)
 		ix.said[i] = ix.store.addOnce(b)
-		if kind := fresh.KindOf(x); kind != fresh.Other {
-			ix.renewals[int32(i)] = renewal{kind, x.Start}
-		}
 	}
 	ix.store.known = table{}
 }
